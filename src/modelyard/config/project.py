@@ -1,0 +1,196 @@
+"""One model is one folder: ``projects/<name>/model.yaml`` and the code beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from modelyard.config.errors import config_error
+from modelyard.config.settings import Settings
+from modelyard.config.yaml_file import read_yaml
+from modelyard.core.digest import digest_json
+from modelyard.core.errors import ConfigError, NotFound
+from modelyard.core.value import ModelName
+
+
+class _Spec(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class SourceSpec(_Spec):
+    """Where rows come from.
+
+    Exactly one of ``loader`` (``module:function`` in the folder, ``(window: Window) -> DataFrame``) and ``file`` (CSV
+    or Parquet, absolute or beside model.yaml). ``event_time`` is when a prediction is asked for, ``known_at`` when the
+    outcome is known; both hold UTC. ``key`` names a row and is what traffic sticks to.
+    """
+
+    loader: str = ""
+    file: str = ""
+    event_time: str
+    known_at: str
+    key: str
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if bool(self.loader) == bool(self.file):
+            raise ValueError(f"exactly one of loader and file; got loader={self.loader!r}, file={self.file!r}")
+        return self
+
+
+class LabelSpec(_Spec):
+    """What is predicted. ``depends_on_answer`` says whether serving a prediction changes the outcome: if it does not,
+    both versions of a rollout are compared on the same rows (paired)."""
+
+    column: str
+    kind: Literal["binary"] = "binary"
+    depends_on_answer: bool
+
+
+class FeatureSpec(_Spec):
+    """One input of the model. ``source`` is ``request`` or the name of a Feast feature view."""
+
+    kind: Literal["numeric", "categorical"]
+    source: str = Field(alias="from")
+    nullable: bool = False
+    min: float | None = None
+    max: float | None = None
+    unit: str = ""
+
+
+class ModelSpec(_Spec):
+    """``model.yaml``."""
+
+    name: ModelName
+    description: str
+    owner: str
+    source: SourceSpec
+    entities: dict[str, str] = Field(default_factory=dict)
+    label: LabelSpec
+    features: dict[str, FeatureSpec] = Field(min_length=1)
+    slices: tuple[str, ...] = ()
+    feature_builder: str = ""
+    network: str = ""
+    bootstrap_as_of: str = ""
+
+    @model_validator(mode="after")
+    def _slices_exist(self) -> Self:
+        unknown = [s for s in self.slices if s not in self.features]
+        if unknown:
+            raise ValueError(f"slices name no feature: {', '.join(unknown)}; features are {', '.join(self.features)}")
+        return self
+
+    def of(self, *, kind: str | None = None, source: str | None = None) -> tuple[str, ...]:
+        """Names of the features of this kind and from this source, in the order of the file."""
+        chosen = self.features.items()
+        return tuple(n for n, f in chosen if kind in (None, f.kind) and source in (None, f.source))
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """Names of the Feast feature views that are read, in order of first use."""
+        return tuple(dict.fromkeys(f.source for f in self.features.values() if f.source != "request"))
+
+
+class Project:
+    """A model's folder, loaded: its spec, its numbers, its code."""
+
+    def __init__(self, folder: Path, spec: ModelSpec, params: dict[str, Any]) -> None:
+        self.folder, self.spec, self.params = folder, spec, params
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.spec.name
+
+    def code(self, reference: str) -> Any:
+        """The object that ``module:name`` names in this folder.
+
+        Raises:
+            ConfigError: the module or the name does not exist.
+        """
+        module_name, _, attribute = reference.partition(":")
+        path = self.folder / f"{module_name}.py"
+        known = [p.stem for p in self.folder.glob("*.py")]
+        if not path.is_file():
+            raise ConfigError("module", module_name, known, where=str(self.folder / "model.yaml"))
+        module = _load(f"modelyard_projects.{self.name}.{module_name}", path)
+        if not hasattr(module, attribute):
+            public = [n for n in vars(module) if not n.startswith("_")]
+            raise ConfigError(reference, attribute, public, where=str(path))
+        return getattr(module, attribute)
+
+    @cached_property
+    def code_digest(self) -> str:
+        """The digest of all files of the folder that can change the model."""
+        files = sorted(p for p in self.folder.rglob("*") if p.suffix in {".py", ".yaml"} and p.is_file())
+        return digest_json({str(p.relative_to(self.folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files})
+
+
+def _load(name: str, path: Path) -> ModuleType:
+    if name in sys.modules and getattr(sys.modules[name], "__file__", None) == str(path):
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise NotFound("module", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def project_folders(settings: Settings) -> dict[str, Path]:
+    """Every folder with a ``model.yaml`` under the projects folders, by name; reads no file."""
+    found: dict[str, Path] = {}
+    for place in settings.projects:
+        for path in sorted(place.glob("*/model.yaml")):
+            name = path.parent.name
+            if name in found:
+                raise ConfigError("projects", str(path.parent), f"one folder per model; {name} is also {found[name]}")
+            found[name] = path.parent
+    return found
+
+
+def load_project(name: str, settings: Settings) -> Project:
+    """Load one model's folder and its section of ``params.yaml``.
+
+    Raises:
+        NotFound: there is no such folder.
+        ConfigError: ``model.yaml`` or ``params.yaml`` is wrong.
+    """
+    folders = project_folders(settings)
+    if name not in folders:
+        raise NotFound("model", name, known=folders, hint=f"`modelyard init {name}` makes one.")
+    return _read_project(folders[name], settings)
+
+
+def load_projects(settings: Settings) -> Iterator[Project]:
+    """Load every model's folder, in order of name."""
+    for _, folder in sorted(project_folders(settings).items()):
+        yield _read_project(folder, settings)
+
+
+def _read_project(folder: Path, settings: Settings) -> Project:
+    where = str(folder / "model.yaml")
+    try:
+        spec = ModelSpec.model_validate(read_yaml(folder / "model.yaml"))
+    except ValidationError as error:
+        raise config_error(error, ModelSpec, where=where) from None
+    if spec.name != folder.name:
+        raise ConfigError("name", spec.name, f"the folder's name, {folder.name!r}", where=where)
+    params_file = folder / "params.yaml" if (folder / "params.yaml").is_file() else settings.params
+    params = read_yaml(params_file)
+    if spec.name not in params:
+        raise ConfigError(spec.name, "<missing>", "a section for this model", where=str(params_file))
+    return Project(folder, spec, params[spec.name])

@@ -1,0 +1,89 @@
+"""Addresses, folders and the profile: what the environment decides, and nothing that changes a model or a decision."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+
+from modelyard.config.errors import config_error
+from modelyard.core.errors import ConfigError
+
+PREFIX = "MODELYARD_"
+
+Profile = Literal["demo", "production"]
+
+
+class Settings(BaseModel):
+    """Read once, frozen. Each field is the environment variable ``MODELYARD_<FIELD>`` in capitals.
+
+    ``root`` holds ``projects/``, ``policies/``, ``params.yaml`` and ``feature_repo/``; ``home`` holds all state.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    root: Path
+    home: Path
+    projects: tuple[Path, ...]
+    policies: Path
+    params: Path
+    feature_repo: Path
+    profile: Profile = "production"
+    database_url: str = ""
+    mlflow_uri: str = ""
+    artifacts_uri: str = ""
+    prediction_log: Path
+    gateway_urls: tuple[str, ...] = ()
+    admin_token_file: Path | None = None
+    airflow_url: str = ""
+    mlflow_public_url: str = ""
+
+    @field_validator("projects", mode="before")
+    @classmethod
+    def _path_list(cls, value: object) -> object:
+        return tuple(Path(p) for p in value.split(os.pathsep) if p) if isinstance(value, str) else value
+
+    @field_validator("gateway_urls", mode="before")
+    @classmethod
+    def _comma_list(cls, value: object) -> object:
+        return tuple(u.strip() for u in value.split(",") if u.strip()) if isinstance(value, str) else value
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> Self:
+        """Read ``MODELYARD_*``; an unknown name is an error.
+
+        Raises:
+            ConfigError: a variable is unknown or its value is not accepted.
+        """
+        env = os.environ if env is None else env
+        given = {k.removeprefix(PREFIX).lower(): v for k, v in env.items() if k.startswith(PREFIX) and v != ""}
+        root = Path(given.get("root", Path.cwd())).absolute()
+        home = Path(given.get("home", root / "var")).absolute()
+        defaults: dict[str, object] = {
+            "projects": (root / "projects",),
+            "policies": root / "policies",
+            "params": root / "params.yaml",
+            "feature_repo": root / "feature_repo",
+            "artifacts_uri": (home / "releases").as_uri(),
+            "prediction_log": home / "predictions",
+        }
+        try:
+            return cls.model_validate({**defaults, **given, "root": root, "home": home})
+        except ValidationError as error:
+            raise config_error(error, cls, where="environment", rename=lambda key: PREFIX + key.upper()) from None
+
+    def require(self, field: str) -> str:
+        """The value of a field that the action at hand needs.
+
+        Raises:
+            ConfigError: the field is empty.
+        """
+        value = str(getattr(self, field) or "")
+        if not value:
+            key = PREFIX + field.upper()
+            hint = "`make run` sets it; for an installation of your own see docs/configuration.md."
+            raise ConfigError(key, value, "a value", where="environment", hint=hint)
+        return value

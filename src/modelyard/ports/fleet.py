@@ -1,0 +1,65 @@
+"""The gateway's replicas, as the rollout sees them."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from pydantic import Field, JsonValue
+
+from modelyard.core.value import Digest, ModelName, Value
+
+
+class Arm(Value):
+    """One version that can answer."""
+
+    release: Digest
+    version: int = Field(ge=1)
+    bundle: str
+
+
+class Route(Value):
+    """Who answers which share of a model's traffic.
+
+    ``weight`` is the challenger's share in basis points (0 to 10,000); ``salt`` makes each release's sticky buckets its
+    own; with ``paired`` the arm that did not answer scores a sampled share of the same rows off the request path.
+    ``budget_alpha`` is the error level that this replica's guardrails may spend during the rollout.
+    """
+
+    model: ModelName
+    champion: Arm | None
+    challenger: Arm | None = None
+    weight: int = Field(default=0, ge=0, le=10_000)
+    salt: str = ""
+    paired: bool = False
+    rollout: str = ""
+    guardrails: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class ReplicaState(Value):
+    """What a replica says of itself for one model."""
+
+    replica: str
+    generation: int
+    champion: str | None
+    challenger: str | None
+    weight: int
+    tripped: str = ""
+    trip_detail: dict[str, JsonValue] = Field(default_factory=dict)
+    counts: dict[str, dict[str, float]] = Field(default_factory=dict)
+
+
+class Fleet(Protocol):
+    """All replicas of the gateway."""
+
+    def apply(self, route: Route, generation: int) -> dict[str, ReplicaState]:
+        """Bring every replica to this generation (load and warm up first, then one atomic swap each).
+
+        Raises:
+            Unavailable: a replica did not acknowledge; the message names it.
+        """
+
+    def state(self, model: str) -> dict[str, ReplicaState]:
+        """What every replica says now. Raises ``Unavailable``."""
+
+    def predict(self, model: str, body: dict[str, Any]) -> list[dict[str, Any]]:
+        """Ask every replica the same question; their answers, in the order of the replicas."""

@@ -1,0 +1,177 @@
+"""The ledger: the platform's own record, and the one truth on who is champion.
+
+All writes are idempotent: writing the same value twice is one row. Moments are inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+from modelyard.core.clock import Tick
+from modelyard.core.records import AnalysisRun, Approval, AuditEvent, Incident, Release, Snapshot
+from modelyard.core.verdict import Decision
+
+SnapshotState = Literal["new", "valid", "quarantined"]
+ReleaseState = Literal["candidate", "ready", "quarantined"]
+Json = dict[str, Any]
+
+
+class Snapshots(Protocol):
+    """Versions of the data."""
+
+    def add(self, snapshot: Snapshot) -> None:
+        """Record a snapshot as ``new``; the same content again changes nothing."""
+
+    def get(self, content: str) -> Snapshot:
+        """Raises ``NotFound``."""
+
+    def state(self, content: str) -> SnapshotState:
+        """Raises ``NotFound``."""
+
+    def mark(self, content: str, state: SnapshotState, reason: str) -> None:
+        """Set the state. Raises ``Conflict`` when a quarantined snapshot is to become anything else."""
+
+    def of(self, model: str) -> list[Snapshot]:
+        """All snapshots of a model, oldest first."""
+
+
+class Releases(Protocol):
+    """Release manifests, their state, and the champions."""
+
+    def add(self, release: Release, bundle: str) -> None:
+        """Record a candidate and where its bundle is. Raises ``Conflict`` when the version is another release's."""
+
+    def get(self, digest: str) -> Release:
+        """Raises ``NotFound``."""
+
+    def bundle(self, digest: str) -> str:
+        """The URI of the bundle's folder. Raises ``NotFound``."""
+
+    def of_run(self, mlflow_run_id: str) -> Release | None:
+        """The release that this MLflow run made."""
+
+    def by_version(self, model: str, version: int) -> Release:
+        """Raises ``NotFound``."""
+
+    def history(self, model: str) -> list[tuple[Release, ReleaseState]]:
+        """All releases of a model, oldest first."""
+
+    def state(self, digest: str) -> ReleaseState:
+        """Raises ``NotFound``."""
+
+    def mark(self, digest: str, state: ReleaseState, reason: str) -> None:
+        """Set the state. Raises ``Conflict`` when a quarantined release is to become anything else."""
+
+    def champion(self, model: str) -> Release | None:
+        """Who serves everybody; None before the first promotion."""
+
+    def previous(self, model: str) -> Release | None:
+        """Who was champion before."""
+
+    def crown(self, model: str, digest: str, rollout: str, at: datetime) -> None:
+        """Make a release the champion. Raises ``Conflict`` for a quarantined one."""
+
+
+class Rollouts(Protocol):
+    """Rollouts, at most one open per model, and the routes that replicas must follow.
+
+    The body is the JSON of the rollout's state; ``revision`` guards against two writers (compare and swap).
+    """
+
+    def open(self, rollout: str, model: str, release: str, body: Json, at: datetime) -> None:
+        """Raises ``Conflict`` when another rollout of the model is open; the same one again changes nothing."""
+
+    def get(self, rollout: str) -> tuple[Json, int]:
+        """Body and revision. Raises ``NotFound``."""
+
+    def save(self, rollout: str, body: Json, revision: int, *, closed_at: datetime | None = None) -> int:
+        """Replace the body if the revision is still this one; returns the new one. Raises ``Conflict``."""
+
+    def current(self, model: str) -> str | None:
+        """The id of the open rollout."""
+
+    def history(self, model: str) -> list[Json]:
+        """Bodies, oldest first."""
+
+    def route(self, model: str) -> tuple[int, Json] | None:
+        """The generation and body of the wanted route."""
+
+    def set_route(self, model: str, body: Json) -> int:
+        """Record the wanted route; returns its generation (an equal body keeps the generation)."""
+
+    def ack(self, model: str, replica: str, generation: int, at: datetime) -> None:
+        """Record that a replica follows this generation."""
+
+    def acks(self, model: str) -> dict[str, int]:
+        """The last acknowledged generation by replica."""
+
+    def look(self, run: AnalysisRun) -> None:
+        """Record one look."""
+
+    def looks(self, rollout: str) -> list[AnalysisRun]:
+        """All looks, in order."""
+
+
+class Journal(Protocol):
+    """Decisions, approvals, incidents, the audit log, drift checks and the clock's ticks."""
+
+    def decide(self, decision: Decision) -> None:
+        """Record a decision."""
+
+    def decision(self, digest: str) -> Decision:
+        """Raises ``NotFound``."""
+
+    def decisions(self, model: str, kind: str | None = None, subject: str | None = None) -> list[Decision]:
+        """Decisions in the order recorded."""
+
+    def approve(self, approval: Approval) -> None:
+        """Record an answer; a second answer of the same person to the same evidence raises ``Conflict``
+        unless it is the same answer."""
+
+    def approvals(self, release: str) -> list[Approval]:
+        """Answers for a release, in order."""
+
+    def raise_incident(self, incident: Incident) -> int:
+        """Open an incident, or return the open one with the same key."""
+
+    def resolve_incident(self, key: str, at: datetime, why: str) -> None:
+        """Close the open incident with this key, if any."""
+
+    def incidents(self, model: str | None = None, *, open_only: bool = False) -> list[tuple[int, str, Incident]]:
+        """(id, state, incident), oldest first."""
+
+    def audit(self, event: AuditEvent) -> int:
+        """Append to the audit log; returns the sequence number."""
+
+    def audit_log(self, model: str | None = None, limit: int = 1000) -> list[tuple[int, AuditEvent]]:
+        """The newest events, oldest first."""
+
+    def check(self, model: str, as_of: datetime, body: Json) -> None:
+        """Record a drift check; the same moment again replaces it (a cleared run repeats itself)."""
+
+    def checks(self, model: str, since: datetime | None = None) -> list[Json]:
+        """Drift checks by ``as_of``, oldest first."""
+
+    def tick(self, model: str, wall: datetime, event: datetime) -> None:
+        """Record how far the replayed time has come."""
+
+    def ticks(self, model: str) -> Sequence[Tick]:
+        """The ticks, in order of wall time."""
+
+
+class Ledger(Protocol):
+    """The whole of it."""
+
+    @property
+    def snapshots(self) -> Snapshots: ...
+
+    @property
+    def releases(self) -> Releases: ...
+
+    @property
+    def rollouts(self) -> Rollouts: ...
+
+    @property
+    def journal(self) -> Journal: ...

@@ -1,0 +1,45 @@
+"""All ports together: what a flow is given."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Protocol
+
+from modelyard.config.settings import Settings
+from modelyard.ports.datasets import Datasets, Validator
+from modelyard.ports.features import Features
+from modelyard.ports.fleet import Fleet
+from modelyard.ports.ledger import Ledger
+from modelyard.ports.predictions import Predictions
+from modelyard.ports.tracking import Tracking
+
+
+class Platform(Protocol):
+    """The ports, connected on first use."""
+
+    @property
+    def settings(self) -> Settings: ...
+
+    @property
+    def ledger(self) -> Ledger: ...
+
+    @property
+    def datasets(self) -> Datasets: ...
+
+    @property
+    def validator(self) -> Validator: ...
+
+    @property
+    def features(self) -> Features: ...
+
+    @property
+    def tracking(self) -> Tracking: ...
+
+    @property
+    def fleet(self) -> Fleet: ...
+
+    @property
+    def predictions(self) -> Predictions: ...
+
+    def as_of(self, model: str, wall: datetime) -> datetime:
+        """The event time in force at this wall time (see ``core.clock``)."""

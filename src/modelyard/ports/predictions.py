@@ -1,0 +1,30 @@
+"""The prediction log: every answered request, and the outcomes that came later."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Protocol
+
+from modelyard.core.window import Window
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Predictions(Protocol):
+    """Reads the log. Columns of ``joined``:
+
+    ``request_id, key, event_time, served_at, variant`` (``champion`` | ``challenger``), ``version, score``,
+    ``other_score`` (the other arm's score of the same row, when paired), ``latency_ms, rollout, label`` (NaN while
+    unknown), ``label_at`` and one column per feature, as the model saw it.
+    """
+
+    def joined(self, model: str, window: Window, as_of: datetime) -> pd.DataFrame:
+        """Requests with ``event_time`` in the window, with the labels received for outcomes known by ``as_of``;
+        each request once, however often its label came (the last one counts)."""
+
+    def rollout(self, model: str, rollout: str) -> pd.DataFrame:
+        """The same for all requests served under a rollout, with all labels received so far."""
+
+    def newest(self, model: str) -> datetime | None:
+        """The newest ``event_time`` in the log."""
