@@ -1,0 +1,85 @@
+"""The only place where ports meet adapters. Each port is connected on first use, so a process loads what it uses."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import cached_property
+
+from modelyard.config.settings import Settings
+from modelyard.core.clock import event_time
+from modelyard.core.errors import ConfigError
+from modelyard.ports.datasets import Datasets, Validator
+from modelyard.ports.features import Features
+from modelyard.ports.fleet import Fleet
+from modelyard.ports.ledger import Ledger
+from modelyard.ports.predictions import Predictions
+from modelyard.ports.tracking import Tracking
+
+
+class ConnectedPlatform:
+    """``ports.platform.Platform`` on the real components that the settings name."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """PostgreSQL."""
+        from modelyard.adapters.db.engine import connect
+        from modelyard.adapters.db.ledger import PostgresLedger
+
+        return PostgresLedger(connect(self.settings.require("database_url")))
+
+    @cached_property
+    def datasets(self) -> Datasets:
+        """DVC."""
+        from modelyard.adapters.dvc_datasets import DvcDatasets
+
+        return DvcDatasets(self.settings.home / "data")
+
+    @cached_property
+    def validator(self) -> Validator:
+        """Great Expectations."""
+        from modelyard.adapters.ge_validator import GreatExpectationsValidator
+
+        return GreatExpectationsValidator(self.settings.home / "docs" / "validation")
+
+    @cached_property
+    def features(self) -> Features:
+        """Feast."""
+        from modelyard.adapters.feast_features import FeastFeatures
+
+        return FeastFeatures(self.settings)
+
+    @cached_property
+    def tracking(self) -> Tracking:
+        """MLflow."""
+        from modelyard.adapters.mlflow_tracking import MlflowTracking
+
+        return MlflowTracking(self.settings.require("mlflow_uri"), public_url=self.settings.mlflow_public_url)
+
+    @cached_property
+    def fleet(self) -> Fleet:
+        """The gateway's replicas, over HTTP."""
+        from modelyard.adapters.gateway_fleet import GatewayFleet
+
+        if not self.settings.gateway_urls:
+            raise ConfigError("MODELYARD_GATEWAY_URLS", "", "the replicas' addresses, separated by commas")
+        token_file = self.settings.require("admin_token_file")
+        return GatewayFleet(self.settings.gateway_urls, token_file)
+
+    @cached_property
+    def predictions(self) -> Predictions:
+        """Parquet files, read by DuckDB."""
+        from modelyard.adapters.prediction_log import ParquetPredictions
+
+        return ParquetPredictions(self.settings.prediction_log)
+
+    def as_of(self, model: str, wall: datetime) -> datetime:
+        """The event time in force at this wall time."""
+        return event_time(self.ledger.journal.ticks(model), wall)
+
+
+def connect(settings: Settings | None = None) -> ConnectedPlatform:
+    """The platform that these settings (by default the environment's) describe; nothing is contacted yet."""
+    return ConnectedPlatform(settings or Settings.from_env())
