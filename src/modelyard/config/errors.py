@@ -18,7 +18,8 @@ def config_error(
     rename: Callable[[str], str] = lambda key: key,
 ) -> ConfigError:
     """The first problem of a ``ValidationError`` as a ``ConfigError``; how many more there are goes into the hint."""
-    problems = error.errors(include_url=False)
+    # A misspelt key is reported as unknown and as missing: the first says more.
+    problems = sorted(error.errors(include_url=False), key=lambda problem: problem["type"] != "extra_forbidden")
     first = problems[0]
     path = [str(part) for part in first["loc"]]
     more = f"({len(problems) - 1} more after this one.)" if len(problems) > 1 else ""
@@ -26,8 +27,10 @@ def config_error(
         known = _keys_at(model, path[:-1])
         return ConfigError(rename(".".join(path)), path[-1], known or "a known key", where=where, hint=more)
     value = "<missing>" if first["type"] == "missing" else first["input"]
-    accepted = "a value" if first["type"] == "missing" else first["msg"]
-    return ConfigError(rename(".".join(path)) or "(whole)", value, accepted, where=where, hint=more)
+    accepted = "a value" if first["type"] == "missing" else first["msg"].removeprefix("Value error, ")
+    if first["type"] == "value_error" and isinstance(value, dict):
+        value = "..."  # a rule across keys: its message quotes the values that matter
+    return ConfigError(rename(".".join(path)) or "the whole", value, accepted, where=where, hint=more)
 
 
 def _keys_at(model: type[BaseModel], path: list[str]) -> list[str]:

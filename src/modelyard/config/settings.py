@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from modelyard.config.errors import config_error
 from modelyard.core.errors import ConfigError
@@ -15,12 +15,14 @@ from modelyard.core.errors import ConfigError
 PREFIX = "MODELYARD_"
 
 Profile = Literal["demo", "production"]
+Port = Annotated[int, Field(ge=1024, le=65_535)]
 
 
 class Settings(BaseModel):
     """Read once, frozen. Each field is the environment variable ``MODELYARD_<FIELD>`` in capitals.
 
-    ``root`` holds ``projects/``, ``policies/``, ``params.yaml`` and ``feature_repo/``; ``home`` holds all state.
+    ``root`` holds ``projects/``, ``policies/``, ``params.yaml`` and ``feature_repo/``; ``home`` holds all state. The ports are those of the embedded platform; replicas of the gateway take
+    ``port_gateway`` and the ones after it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,6 +42,11 @@ class Settings(BaseModel):
     admin_token_file: Path | None = None
     airflow_url: str = ""
     mlflow_public_url: str = ""
+    port_postgres: Port = 54329
+    port_mlflow: Port = 5000
+    port_airflow: Port = 8080
+    port_gateway: Port = 8090
+    gateway_replicas: Annotated[int, Field(ge=1, le=8)] = 2
 
     @field_validator("projects", mode="before")
     @classmethod

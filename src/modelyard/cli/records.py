@@ -1,0 +1,92 @@
+"""``modelyard audit``, ``incidents``, ``decisions``, ``releases``: the platform's records, to read."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from modelyard.cli.output import AsJson, Model, emit_json, emit_table, reported
+from modelyard.cli.session import platform
+from modelyard.core.digest import short
+
+
+def audit(
+    model: Annotated[str | None, typer.Argument(help="Only this model's events.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """Show the append-only audit log.
+
+    Example: modelyard audit flight_delay --limit 20
+    """
+    with reported():
+        events = platform().ledger.journal.audit_log(model, limit)
+        if as_json:
+            emit_json([{"seq": seq, **event.to_dict()} for seq, event in events])
+            return
+        rows = [
+            (seq, e.at.strftime("%Y-%m-%d %H:%M:%S"), e.actor, e.action, e.model, e.subject[:24], e.reason)
+            for seq, e in events
+        ]
+        columns = ("seq", "at (UTC)", "actor", "action", "model", "subject", "reason")
+        emit_table("Audit log", columns, rows, empty="Every decision and transition will be here.")
+
+
+def incidents(
+    model: Annotated[str | None, typer.Argument(help="Only this model's incidents.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Resolved ones too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show incidents that need a person.
+
+    Example: modelyard incidents --all
+    """
+    with reported():
+        found = platform().ledger.journal.incidents(model, open_only=not everything)
+        if as_json:
+            emit_json([{"id": number, "state": state, **incident.to_dict()} for number, state, incident in found])
+            return
+        rows = [(number, state, i.model, i.kind, i.title, i.next_step) for number, state, i in found]
+        emit_table("Incidents", ("id", "state", "model", "kind", "what", "next step"), rows, empty="Nothing to do.")
+
+
+def decisions(
+    model: Model,
+    kind: Annotated[str | None, typer.Option(help="validation, governor, gates, governance or rollout.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what was decided about a model, why, and on which evidence.
+
+    Example: modelyard decisions flight_delay --kind gates
+    """
+    with reported():
+        found = platform().ledger.journal.decisions(model, kind)
+        if as_json:
+            emit_json([{"digest": decision.digest, **decision.to_dict()} for decision in found])
+            return
+        rows = [
+            (short(d.digest), d.as_of.date(), d.kind, d.action, short(d.subject), "; ".join(d.reasons)) for d in found
+        ]
+        columns = ("digest", "as of", "kind", "action", "subject", "reasons")
+        emit_table(f"Decisions on {model}", columns, rows, empty="None has been made yet.")
+
+
+def releases(model: Model, as_json: AsJson = False) -> None:
+    """Show the releases of a model, with their digests and states.
+
+    Example: modelyard releases flight_delay
+    """
+    with reported():
+        here = platform()
+        champion = here.ledger.releases.champion(model)
+        found = here.ledger.releases.history(model)
+        if as_json:
+            emit_json([{"digest": r.digest, "state": state, **r.to_dict()} for r, state in found])
+            return
+        rows = [
+            (r.version, r.semver, short(r.digest), "champion" if r == champion else state, r.as_of.date(), r.reason)
+            for r, state in found
+        ]
+        columns = ("version", "semver", "digest", "state", "as of", "reason")
+        emit_table(f"Releases of {model}", columns, rows, empty=f"`modelyard train {model}` makes the first one.")
