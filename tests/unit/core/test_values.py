@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -106,7 +107,7 @@ def test_splitting_a_window_loses_no_time(hours: int, step: int) -> None:
     parts = list(window.split(timedelta(hours=step)))
     assert parts[0].start == window.start
     assert parts[-1].end == window.end
-    assert all(a.end == b.start for a, b in zip(parts, parts[1:], strict=False))
+    assert all(a.end == b.start for a, b in itertools.pairwise(parts))
 
 
 def test_semantic_versions_order_by_number_and_not_by_letter() -> None:
