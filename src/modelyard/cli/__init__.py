@@ -1,0 +1,27 @@
+"""The command line: thin over ``flows``; every command has an example, and ``--json`` where it reads."""
+
+from __future__ import annotations
+
+import typer
+
+from modelyard.cli import models, overview, predict, records
+
+app = typer.Typer(
+    name="modelyard",
+    help="MLOps orchestration whose decisions can be trusted.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    rich_markup_mode="rich",
+)
+app.command()(overview.status)
+app.command()(models.init)
+app.command()(predict.predict)
+app.command()(records.releases)
+app.command()(records.decisions)
+app.command()(records.incidents)
+app.command()(records.audit)
+
+
+def main() -> None:
+    """The entry point of ``modelyard``."""
+    app()
