@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
+import importlib
 import sys
 from collections.abc import Iterator
 from functools import cached_property
@@ -20,6 +20,8 @@ from modelyard.core.digest import digest_json
 from modelyard.core.errors import ConfigError, NotFound
 from modelyard.core.value import ModelName
 
+_PACKAGE = "modelyard_projects"
+
 
 class _Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
@@ -30,11 +32,13 @@ class SourceSpec(_Spec):
 
     Exactly one of ``loader`` (``module:function`` in the folder, ``(window: Window) -> DataFrame``) and ``file`` (CSV
     or Parquet, absolute or beside model.yaml). ``event_time`` is when a prediction is asked for, ``known_at`` when the
-    outcome is known; both hold UTC. ``key`` names a row and is what traffic sticks to.
+    outcome is known; both hold UTC. ``settles_days`` is the longest that an outcome takes to be known: later ones are
+    not looked for. ``key`` names a row and is what traffic sticks to.
     """
 
     loader: str = ""
     file: str = ""
+    settles_days: int = Field(default=7, ge=0)
     event_time: str
     known_at: str
     key: str
@@ -66,8 +70,20 @@ class FeatureSpec(_Spec):
     unit: str = ""
 
 
+class ViewSpec(_Spec):
+    """One feature view: the entity (a key of ``entities``) that its rows are about, and for how many hours a row holds
+    (0: for ever). Its features are those that name it in ``from``."""
+
+    entity: str
+    ttl_hours: float = Field(ge=0)
+    description: str = ""
+
+
 class ModelSpec(_Spec):
-    """``model.yaml``."""
+    """``model.yaml``.
+
+    ``entities`` maps each join key of the views to the column of the source (and of the request) that holds it.
+    """
 
     name: ModelName
     description: str
@@ -75,6 +91,7 @@ class ModelSpec(_Spec):
     source: SourceSpec
     entities: dict[str, str] = Field(default_factory=dict)
     label: LabelSpec
+    feature_views: dict[str, ViewSpec] = Field(default_factory=dict)
     features: dict[str, FeatureSpec] = Field(min_length=1)
     slices: tuple[str, ...] = ()
     feature_builder: str = ""
@@ -86,6 +103,20 @@ class ModelSpec(_Spec):
         unknown = [s for s in self.slices if s not in self.features]
         if unknown:
             raise ValueError(f"slices name no feature: {', '.join(unknown)}; features are {', '.join(self.features)}")
+        return self
+
+    @model_validator(mode="after")
+    def _views_exist(self) -> Self:
+        for feature in self.features.values():
+            if feature.source != "request" and feature.source not in self.feature_views:
+                known = ", ".join(("request", *self.feature_views))
+                raise ValueError(f"features come from {feature.source!r}, which is no view; views are {known}")
+        for name, view in self.feature_views.items():
+            if view.entity not in self.entities:
+                known = ", ".join(self.entities) or "none"
+                raise ValueError(f"view {name!r} is about {view.entity!r}, which is no entity; entities are {known}")
+        if self.feature_views and not self.feature_builder:
+            raise ValueError("feature_views need a feature_builder, which makes their rows")
         return self
 
     def of(self, *, kind: str | None = None, source: str | None = None) -> tuple[str, ...]:
@@ -121,7 +152,7 @@ class Project:
         known = [p.stem for p in self.folder.glob("*.py")]
         if not path.is_file():
             raise ConfigError("module", module_name, known, where=str(self.folder / "model.yaml"))
-        module = _load(f"modelyard_projects.{self.name}.{module_name}", path)
+        module = _load(self.name, self.folder, module_name)
         if not hasattr(module, attribute):
             public = [n for n in vars(module) if not n.startswith("_")]
             raise ConfigError(reference, attribute, public, where=str(path))
@@ -134,20 +165,18 @@ class Project:
         return digest_json({str(p.relative_to(self.folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files})
 
 
-def _load(name: str, path: Path) -> ModuleType:
-    if name in sys.modules and getattr(sys.modules[name], "__file__", None) == str(path):
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise NotFound("module", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
+def _load(project: str, folder: Path, module: str) -> ModuleType:
+    """Import a module of a folder as part of a package of its own, so that modules there import one another."""
+    package = f"{_PACKAGE}.{project}"
+    known = sys.modules.get(package)
+    if known is None or list(known.__path__) != [str(folder)]:
+        for name in [n for n in sys.modules if n == package or n.startswith(f"{package}.")]:
+            del sys.modules[name]
+        for name, path in ((_PACKAGE, []), (package, [str(folder)])):
+            parent = sys.modules.setdefault(name, ModuleType(name))
+            parent.__path__ = path
+        importlib.invalidate_caches()
+    return importlib.import_module(f"{package}.{module}")
 
 
 def project_folders(settings: Settings) -> dict[str, Path]:
