@@ -21,8 +21,8 @@ Port = Annotated[int, Field(ge=1024, le=65_535)]
 class Settings(BaseModel):
     """Read once, frozen. Each field is the environment variable ``MODELYARD_<FIELD>`` in capitals.
 
-    ``root`` holds ``projects/``, ``policies/``, ``params.yaml`` and ``feature_repo/``; ``home`` holds all state. The ports are those of the embedded platform; replicas of the gateway take
-    ``port_gateway`` and the ones after it.
+    ``root`` holds ``projects/``, ``policies/``, ``params.yaml`` and ``feature_repo/``; ``home`` holds all state. The
+    ports are those of the embedded platform; replicas of the gateway take ``port_gateway`` and the ones after it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -1,0 +1,1 @@
+"""Runs the platform: one process specification, an embedded PostgreSQL, a supervisor, a doctor."""
