@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from modelyard.cli import models, overview, predict, records
+from modelyard.cli import models, overview, predict, records, services
 
 app = typer.Typer(
     name="modelyard",
@@ -13,6 +13,9 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     rich_markup_mode="rich",
 )
+for command in (services.up, services.down, services.clean, services.ps):
+    app.command()(command)
+app.add_typer(services.db, name="db")
 app.command()(overview.status)
 app.command()(models.init)
 app.command()(predict.predict)

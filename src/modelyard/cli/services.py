@@ -1,0 +1,89 @@
+"""``modelyard up``, ``down``, ``ps``, ``doctor``, ``db migrate``: the embedded platform's processes."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated
+
+import typer
+
+from modelyard.cli.output import AsJson, console, emit_json, emit_table, reported
+from modelyard.cli.session import settings
+from modelyard.runtime import commands
+
+db = typer.Typer(help="The platform's own database.", no_args_is_help=True)
+
+
+def up(
+    only: Annotated[list[str] | None, typer.Option(help="Only this process and what it depends on.")] = None,
+) -> None:
+    """Start the embedded platform, or what of it does not run, and wait until all is well.
+
+    Example: modelyard up
+    """
+    with reported():
+        running = commands.up(settings(), _tell, tuple(only) if only else None)
+        console.print(f"Airflow   {running.airflow_url}", highlight=False)
+        for user, password in running.airflow_passwords.items():
+            console.print(f"          {user} / {password}", highlight=False, markup=False)
+        console.print(f"MLflow    {running.mlflow_url}", highlight=False)
+        for url in running.gateway_urls:
+            console.print(f"Gateway   {url}  (docs: {url}/docs)", highlight=False)
+        console.print("Next: `modelyard status`; `modelyard down` stops everything and keeps its state.")
+
+
+def down() -> None:
+    """Stop the embedded platform; nothing is lost, and `modelyard up` continues.
+
+    Example: modelyard down
+    """
+    with reported():
+        console.print(f"Stopped {commands.down(settings())} processes. State is kept; `modelyard up` continues.")
+
+
+def clean(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Stop the embedded platform and remove all its state (models, data, history).
+
+    Example: modelyard clean --yes
+    """
+    with reported():
+        here = settings()
+        if not yes:
+            typer.confirm(f"Remove everything under {here.home}?", abort=True)
+        commands.clean(here)
+        console.print(f"Removed {here.home}.", highlight=False)
+
+
+def ps(as_json: AsJson = False) -> None:
+    """Show the platform's processes and how each is.
+
+    Example: modelyard ps --json
+    """
+    with reported():
+        reports = commands.status(settings())
+        if as_json:
+            emit_json([dataclasses.asdict(report) for report in reports])
+        else:
+            rows = [(r.name, r.state, r.pid or "", r.address, r.problem or "ok") for r in reports]
+            emit_table("Processes", ("name", "state", "pid", "address", "health"), rows, empty="`modelyard up`.")
+    if not reports or any(report.problem for report in reports):
+        raise typer.Exit(1)
+
+
+@db.command()
+def migrate() -> None:
+    """Bring the platform's database to the newest schema; safe to repeat.
+
+    Example: modelyard db migrate
+    """
+    from modelyard.adapters.db import engine
+
+    with reported():
+        engine.migrate(engine.connect(settings().require("database_url")))
+        console.print("The platform's database has the newest schema.")
+
+
+def _tell(name: str, what: str) -> None:
+    console.print(f"  {name}: {what}", highlight=False, markup=False)
