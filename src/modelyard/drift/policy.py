@@ -1,0 +1,82 @@
+"""The governor's policy, read from ``policies/drift.yaml``."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from modelyard.config.policies import Policy
+
+
+class Windows(Policy):
+    """The labelled windows that concept drift is judged on: ``needed`` of ``count`` windows must agree.
+
+    Window ``i`` ends ``i * step_hours`` before the moment of the check. They are recomputed at every check from the
+    prediction log, so a check depends on its moment and not on how often it ran before.
+    """
+
+    length_hours: int = Field(default=168, ge=1)
+    step_hours: int = Field(default=24, ge=1)
+    count: int = Field(default=3, ge=1, le=14)
+    needed: int = Field(default=2, ge=1)
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.needed > self.count:
+            raise ValueError(f"needed = {self.needed} windows of count = {self.count} can never be reached")
+        return self
+
+
+class CalibrationRule(Policy):
+    """Retraining is warranted while the absolute calibration gap exceeds ``retrain_above`` and its interval excludes 0.
+
+    Hysteresis: once it has been, the matter is closed only when the gap is at most ``clear_at_most``.
+    """
+
+    retrain_above: float = Field(default=0.05, gt=0, lt=1)
+    clear_at_most: float = Field(default=0.03, gt=0, lt=1)
+    min_labels: int = Field(default=1000, ge=30)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.clear_at_most > self.retrain_above:
+            raise ValueError(f"clear_at_most = {self.clear_at_most} lies above retrain_above = {self.retrain_above}")
+        return self
+
+
+class InputRule(Policy):
+    """Drift of inputs and scores. A PSI alone asks for a look, never for a retraining; broken inputs page a person."""
+
+    watch_psi: float = Field(default=0.2, gt=0)
+    page_missing_rise: float = Field(default=0.2, gt=0, le=1)
+    page_unseen: float = Field(default=0.2, gt=0, le=1)
+    page_invalid: float = Field(default=0.01, gt=0, le=1)
+    min_rows: int = Field(default=500, ge=1)
+    ignore: tuple[str, ...] = ()
+
+
+class Silence(Policy):
+    """After how long no request, or requests without any label, is an incident."""
+
+    traffic_hours: int = Field(default=24, ge=1)
+    label_hours: int = Field(default=48, ge=1)
+
+
+class Restraint(Policy):
+    """What keeps retraining rare: a pause after each, and a budget."""
+
+    cooldown_hours: int = Field(default=168, ge=0)
+    budget: int = Field(default=4, ge=1)
+    budget_days: int = Field(default=30, ge=1)
+
+
+class DriftPolicy(Policy):
+    """Everything the governor decides by."""
+
+    windows: Windows = Windows()
+    calibration: CalibrationRule = CalibrationRule()
+    inputs: InputRule = InputRule()
+    silence: Silence = Silence()
+    restraint: Restraint = Restraint()
+    report_rows: int = Field(default=5000, ge=100, le=100_000)

@@ -1,0 +1,54 @@
+"""The policy file that is shipped: it loads, its defaults are the code's, and the demo only shortens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelyard.config.policies import load_policy
+from modelyard.config.settings import Settings
+from modelyard.core.errors import ConfigError
+from modelyard.drift.policy import DriftPolicy
+
+ROOT = Path(__file__).parents[3]
+SHORTER = {"length_hours", "step_hours", "count", "needed", "traffic_hours", "label_hours", "cooldown_hours"}
+"""Durations and numbers of looks: all that the demo may make smaller."""
+
+
+def load(profile: str, policies: Path = ROOT / "policies") -> DriftPolicy:
+    env = {"MODELYARD_ROOT": str(ROOT), "MODELYARD_PROFILE": profile, "MODELYARD_POLICIES": str(policies)}
+    return load_policy(DriftPolicy, "drift", Settings.from_env(env), "flight_delay")
+
+
+def leaves(value: dict[str, Any]) -> dict[str, Any]:
+    nested = {k: leaves(v) if isinstance(v, dict) else {k: v} for k, v in value.items()}
+    return {f"{k}.{i}" if i != k else k: v for k, inner in nested.items() for i, v in inner.items()}
+
+
+def test_the_file_says_what_the_code_defaults_to() -> None:
+    assert load("production") == DriftPolicy()
+
+
+def test_the_demo_only_shortens_durations_and_looks() -> None:
+    before, after = leaves(load("production").model_dump()), leaves(load("demo").model_dump())
+    changed = {key for key in before if before[key] != after[key]}
+    assert changed
+    assert {key.split(".")[-1] for key in changed} <= SHORTER
+    assert all(after[key] < before[key] for key in changed)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("default: {calibration: {retrain_abov: 0.1}}", "Did you mean 'retrain_above'"),
+        ("default: {windows: {needed: 9}}", "can never be reached"),
+        ("defaults: {}", "Did you mean 'default'"),
+        ("profiles: {prod: {}}", "demo, production"),
+    ],
+)
+def test_a_wrong_policy_is_refused_at_load(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "drift.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        load("production", tmp_path)
