@@ -1,0 +1,37 @@
+"""What a gateway's guardrails tolerate. Part of the rollout's policy; travels to the replicas inside the route."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from modelyard.core.value import Value
+
+Guard = Literal["error_rate", "latency_slo", "invalid_output", "disagreement"]
+GUARDS: tuple[Guard, ...] = ("error_rate", "latency_slo", "invalid_output", "disagreement")
+
+
+class GuardLimits(Value):
+    """Budgets of one replica's guardrails.
+
+    Each guardrail tests "the rate is at most its budget" by an e-process of level ``alpha``: the chance that a version
+    within all budgets is ever tripped by one guardrail of one replica is at most ``alpha``, however long the rollout.
+
+    * ``error_rate``: calls of the challenger that raise, or do not return within ``timeout_ms``.
+    * ``latency_slo``: calls that take longer than ``latency_slo_ms``.
+    * ``invalid_output``: scores that are no probability.
+    * ``disagreement``: scores that differ by more than ``disagreement_above`` from the champion's for the same row.
+
+    A guardrail in ``dry_run`` is counted and reported, and never trips.
+    """
+
+    alpha: float = Field(default=0.001, gt=0, lt=1)
+    error_budget: float = Field(default=0.01, gt=0, lt=1)
+    timeout_ms: float = Field(default=250.0, gt=0)
+    latency_slo_ms: float = Field(default=100.0, gt=0)
+    latency_budget: float = Field(default=0.05, gt=0, lt=1)
+    invalid_budget: float = Field(default=0.001, gt=0, lt=1)
+    disagreement_above: float = Field(default=0.25, gt=0, lt=1)
+    disagreement_budget: float = Field(default=0.10, gt=0, lt=1)
+    dry_run: tuple[Guard, ...] = ()

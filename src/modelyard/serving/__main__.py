@@ -1,0 +1,88 @@
+"""``python -m modelyard.serving --replica gateway-1 --host 127.0.0.1 --port 8090``: one replica of the gateway."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+
+import uvicorn
+
+from modelyard.config.settings import Settings
+from modelyard.core.errors import ConfigError, ModelyardError
+from modelyard.serving.app import App
+from modelyard.serving.control import Control
+from modelyard.serving.log import PredictionLog
+from modelyard.serving.metrics import Metrics
+from modelyard.serving.online import reader_for
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until SIGTERM, then drain."""
+    parser = argparse.ArgumentParser(prog="python -m modelyard.serving", description="one replica of the gateway")
+    parser.add_argument("--replica", required=True, help="a name of its own; state is kept under it")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--log-rows", type=int, default=2000, help="rows per batch of the prediction log")
+    parser.add_argument("--log-seconds", type=float, default=2.0, help="most seconds between two batches")
+    args = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        ready = server(args, Settings.from_env())
+        # uvicorn drains on SIGTERM and then raises the signal again for whoever handled it before: an orderly end.
+        signal.signal(signal.SIGTERM, lambda *_: None)
+        ready.run()
+    except ModelyardError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def server(args: argparse.Namespace, settings: Settings) -> uvicorn.Server:
+    """The replica, ready to run."""
+    # The GIL changes hands every 5 ms by default, for which a request would have to wait while the log is written.
+    sys.setswitchinterval(0.0005)
+    log = PredictionLog(settings.prediction_log, args.replica, rows=args.log_rows, seconds=args.log_seconds)
+    reader = reader_for(settings)
+    control = Control(args.replica, settings.home / "gateway" / args.replica, log, reader)
+    app = App(control, log, Metrics(control, log), token_hash(settings.admin_token_file))
+    config = uvicorn.Config(
+        app,
+        host=args.host,
+        port=args.port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=15,
+        server_header=False,
+        date_header=False,
+    )
+    return uvicorn.Server(config)
+
+
+def token_hash(path: Path | None) -> bytes | None:
+    """The SHA-256 of the admin token; None switches the admin API off.
+
+    Raises:
+        ConfigError: the file is absent or holds too short a token.
+    """
+    if path is None:
+        return None
+    if not path.is_file():
+        raise ConfigError("MODELYARD_ADMIN_TOKEN_FILE", str(path), "an existing file", where="environment")
+    token = path.read_text(encoding="utf-8").strip()
+    if len(token) < 16:
+        raise ConfigError("MODELYARD_ADMIN_TOKEN_FILE", str(path), "a file with a token of 16 characters or more")
+    return sha256(token.encode()).digest()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

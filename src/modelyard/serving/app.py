@@ -1,0 +1,201 @@
+"""The gateway's ASGI application. Thin on purpose: a request costs little more than its parsing and its score."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+from pydantic import Field, ValidationError
+
+from modelyard.core.value import Value
+from modelyard.ports.fleet import Route
+from modelyard.serving import pages
+from modelyard.serving.control import Control
+from modelyard.serving.errors import Refusal, busy
+from modelyard.serving.log import Label, PredictionLog
+from modelyard.serving.metrics import Metrics
+from modelyard.serving.requests import microseconds, read_feedback, read_predict
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+MOST_BYTES = 1 << 20
+MOST_IN_FLIGHT = 1024
+_JSON = (b"content-type", b"application/json")
+_log = logging.getLogger(__name__)
+_encoder = msgspec.json.Encoder()
+
+
+class RouteRequest(Value):
+    """The body of ``PUT /admin/v1/models/{name}/route``."""
+
+    route: Route
+    generation: int = Field(ge=1)
+
+
+class App:
+    """Routes paths to the model's holder; keeps the counts; refuses what is too much."""
+
+    def __init__(
+        self,
+        control: Control,
+        log: PredictionLog,
+        metrics: Metrics,
+        token_hash: bytes | None,
+        most: int = MOST_IN_FLIGHT,
+    ) -> None:
+        self._control, self._log, self._metrics, self._token_hash = control, log, metrics, token_hash
+        self._most = most
+        self.draining = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        else:  # a websocket
+            await receive()
+            await send({"type": "websocket.close", "code": 1003})
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        start = time.perf_counter()
+        model, kind = _target(scope["path"])
+        self._metrics.in_flight += 1
+        try:
+            if self._metrics.in_flight > self._most:
+                self._metrics.shed += 1
+                raise busy(f"{self._most} requests are under way on this replica")
+            status, headers, body = await self._answer(scope, receive, model, kind)
+        except Refusal as refusal:
+            status, headers, body = refusal.status, [_JSON, *refusal.headers], _encoder.encode(refusal.body())
+        except Exception:  # noqa: BLE001  the last resort: the client gets an answer, the log the cause
+            _log.exception("%s %s failed", scope["method"], scope["path"])
+            status, headers = 500, [_JSON]
+            body = _encoder.encode({"error": {"code": "internal", "message": "the gateway failed; see its log"}})
+        finally:
+            self._metrics.in_flight -= 1
+        known = model if model in self._control.served else ""
+        self._metrics.count(known, kind, status, time.perf_counter() - start)
+        headers.append((b"content-length", b"%d" % len(body)))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _answer(self, scope: Scope, receive: Receive, model: str, kind: str) -> tuple[int, Headers, bytes]:
+        method = scope["method"]
+        if kind == "predict" and method == "POST":
+            served = self._control.find(model)
+            answer = await served.predict(read_predict(await _body(scope, receive)))
+            return 200, [_JSON], _encoder.encode(answer)
+        if kind == "feedback" and method == "POST":
+            return 202, [_JSON], _encoder.encode(self._feedback(model, await _body(scope, receive)))
+        if kind == "admin":
+            self._authorise(scope)
+            return await self._admin(method, scope, receive, model)
+        if kind == "page" and method in ("GET", "HEAD"):
+            return self._page(scope["path"])
+        raise Refusal(405 if kind != "page" else 404, "no_such_route", f"{method} {scope['path']} is not served here")
+
+    def _feedback(self, model: str, body: bytes) -> dict[str, int]:
+        self._control.find(model)
+        now = time.time_ns() // 1000
+        labels = []
+        for row in read_feedback(body).rows:
+            known = microseconds(row.known_at, now)
+            key = None if row.key is None else str(row.key)
+            labels.append(Label(model, key, row.request_id, row.label, known, now))
+        self._log.feedback(labels)
+        return {"accepted": len(labels)}
+
+    def _authorise(self, scope: Scope) -> None:
+        if self._token_hash is None:
+            message = "the admin API is off: set MODELYARD_ADMIN_TOKEN_FILE and start again"
+            raise Refusal(403, "admin_off", message)
+        given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+        # Both sides are hashed, so that neither length nor content shows in the time that comparing takes.
+        if not hmac.compare_digest(sha256(given.removeprefix(b"Bearer ")).digest(), self._token_hash):
+            raise Refusal(
+                401, "unauthorised", "a valid bearer token is needed", headers=((b"www-authenticate", b"Bearer"),)
+            )
+
+    async def _admin(self, method: str, scope: Scope, receive: Receive, model: str) -> tuple[int, Headers, bytes]:
+        verb = scope["path"].rsplit("/", 1)[-1]
+        if (method, verb) == ("GET", "state"):
+            state = self._control.state(model)
+        elif (method, verb) == ("PUT", "route"):
+            try:
+                request = RouteRequest.from_json(await _body(scope, receive))
+            except ValidationError as error:
+                raise Refusal(422, "invalid_route", str(error)) from None
+            if request.route.model != model:
+                raise Refusal(422, "invalid_route", f"the route is {request.route.model}'s, the path says {model}")
+            state = await self._control.apply(request.route, request.generation)
+        else:
+            raise Refusal(404, "no_such_route", f"{method} {scope['path']} is not served here")
+        return 200, [_JSON], state.to_json().encode()
+
+    def _page(self, path: str) -> tuple[int, Headers, bytes]:
+        control = self._control
+        if path == "/healthz":
+            return 200, [_JSON], b'{"status":"alive"}'
+        if path == "/readyz":
+            ready = not self.draining and not control.broken
+            models = {name: served.live.generation for name, served in control.served.items() if served.live}
+            body = {"ready": ready, "replica": control.replica, "models": models, "broken": control.broken}
+            return 200 if ready else 503, [_JSON], _encoder.encode(body)
+        if path == "/metrics":
+            return 200, [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")], self._metrics.text()
+        if path == "/openapi.json":
+            return 200, [_JSON], _encoder.encode(pages.openapi(control.served))
+        if path in ("/", "/docs"):
+            return 200, [(b"content-type", b"text/html; charset=utf-8")], pages.docs(control)
+        raise Refusal(404, "no_such_route", f"nothing is served at {path}; see /docs")
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await self._control.restore()
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                self.draining = True
+                await self._log.close()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+
+def _target(path: str) -> tuple[str, str]:
+    """(model, kind) of a path; kind ``page`` for everything that is not about one model."""
+    parts = path.split("/")
+    if len(parts) == 5 and parts[1:3] == ["v1", "models"] and parts[4] in ("predict", "feedback"):
+        return parts[3], parts[4]
+    if len(parts) == 6 and parts[1:4] == ["admin", "v1", "models"]:
+        return parts[4], "admin"
+    return "", "page"
+
+
+async def _body(scope: Scope, receive: Receive) -> bytes:
+    """The whole body, of at most 1 MiB."""
+    for name, value in scope["headers"]:
+        if name == b"content-length" and int(value) > MOST_BYTES:
+            raise _too_large()
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    while message.get("more_body"):
+        message = await receive()
+        body += message.get("body", b"")
+        if len(body) > MOST_BYTES:
+            raise _too_large()
+    if message["type"] == "http.disconnect":
+        raise Refusal(400, "disconnected", "the client went away")
+    return body
+
+
+def _too_large() -> Refusal:
+    return Refusal(413, "body_too_large", f"a body has at most {MOST_BYTES} bytes", accepted=MOST_BYTES)

@@ -1,0 +1,194 @@
+"""The replica's control side: takes routes, keeps them, comes back to them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from modelyard.core.errors import ModelyardError
+from modelyard.core.value import Value
+from modelyard.ports.fleet import Arm, ReplicaState, Route
+from modelyard.serving.errors import Refusal
+from modelyard.serving.files import write_atomically
+from modelyard.serving.live import Live, assemble
+from modelyard.serving.loading import Versions
+from modelyard.serving.log import PredictionLog
+from modelyard.serving.scorer import Scorer
+from modelyard.serving.served import Reader, Served
+
+_log = logging.getLogger(__name__)
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+
+
+class Kept(Value):
+    """What a replica writes down of a model: enough to come back to it."""
+
+    generation: int
+    route: Route
+    tripped: str = ""
+    trip_detail: dict[str, Any] = Field(default_factory=dict)
+    guard_counts: dict[str, dict[str, int]] = Field(default_factory=dict)
+    tallies: dict[str, dict[str, int]] = Field(default_factory=dict)
+
+
+class Control:
+    """All models of one replica."""
+
+    def __init__(self, replica: str, folder: Path, log: PredictionLog, reader: Reader) -> None:
+        self.replica, self._folder, self._log, self._reader = replica, folder, log, reader
+        self._versions = Versions()
+        self._lock = asyncio.Lock()
+        self.served: dict[str, Served] = {}
+        self.broken: dict[str, str] = {}
+        log.on_flush = self.save_evidence
+
+    async def apply(self, route: Route, generation: int) -> ReplicaState:
+        """Follow this route: load and warm up first, then one assignment, then write it down, then acknowledge.
+
+        The same generation again changes nothing.
+
+        Raises:
+            Refusal: the generation is older than the one in force, or a bundle cannot be served.
+        """
+        if route.champion is None:
+            raise Refusal(422, "no_champion", "a route needs a champion; the first version is the champion at once")
+        async with self._lock:
+            before = self._live(route.model)
+            if before is not None and generation < before.generation:
+                message = f"generation {generation} is older than {before.generation}, which is in force"
+                raise Refusal(409, "stale_generation", message, generation=before.generation)
+            if before is not None and generation == before.generation:
+                if route != before.route:
+                    raise Refusal(409, "stale_generation", f"generation {generation} is in force with another route")
+                return self.state(route.model)
+            champion = await self._load(route.model, route.champion)
+            challenger = None if route.challenger is None else await self._load(route.model, route.challenger)
+            # Read again: a guardrail may have tripped while the bundles were loading.
+            live = assemble(route, generation, champion, challenger, self._live(route.model))
+            self._one(route.model).swap(live)
+            self.broken.pop(route.model, None)
+            await asyncio.to_thread(self._write, route.model, _kept(live))
+            return self.state(route.model)
+
+    async def restore(self) -> None:
+        """Come back to the last acknowledged routes; a challenger that cannot be loaded is left out."""
+        for path in sorted(self._folder.glob("*.json")):
+            try:
+                await self._restore(path.stem, Kept.from_json(path.read_bytes()))
+            except (Refusal, ValidationError, OSError) as error:
+                self.broken[path.stem] = str(error)
+                _log.error("%s cannot be restored: %s", path.stem, error)
+
+    def state(self, model: str) -> ReplicaState:
+        """What this replica does for a model. Raises ``Refusal`` for an unknown one."""
+        live = self._live(model)
+        if live is None:
+            raise Refusal(404, "unknown_model", f"nothing is routed to {model!r} on {self.replica}")
+        champion, challenger = live.champion, live.challenger
+        counts = {"champion": _tally(live.champion.tally)}
+        if challenger is not None:
+            counts["challenger"] = _tally(challenger.tally)
+            for name, numbers in challenger.guard.counts.items():
+                counts[f"guard.{name}"] = {key: float(value) for key, value in numbers.items()}
+        return ReplicaState(
+            replica=self.replica,
+            generation=live.generation,
+            champion=champion.scorer.digest,
+            challenger=None if challenger is None else challenger.scorer.digest,
+            weight=live.weight,
+            tripped=live.tripped,
+            trip_detail=live.trip_detail,
+            counts=counts,
+        )
+
+    def find(self, model: str) -> Served:
+        """The model as it is served here. Raises ``Refusal`` for an unknown one."""
+        served = self.served.get(model)
+        if served is None:
+            known = ", ".join(sorted(self.served)) or "none yet"
+            raise Refusal(404, "unknown_model", f"no model {model!r} here (known: {known})", value=model)
+        return served
+
+    def save_evidence(self) -> None:
+        """Write the guardrails' counts down (with each flush of the log), so that a restart goes on from them."""
+        for name, served in self.served.items():
+            if served.live is not None and served.live.challenger is not None:
+                self._log.submit(self._write, name, _kept(served.live))
+
+    def _tripped(self, served: Served) -> None:
+        live = served.live
+        if live is None:
+            return
+        self._log.submit(self._write, served.name, _kept(live))
+        body = {"kind": "trip", "replica": self.replica, "model": served.name, "generation": live.generation}
+        self._log.event(served.name, body | {"guardrail": live.tripped, "detail": live.trip_detail})
+
+    def _write(self, model: str, kept: Kept) -> None:
+        write_atomically(self._folder / f"{model}.json", kept.to_json().encode())
+
+    async def _restore(self, model: str, kept: Kept) -> None:
+        route = kept.route
+        if route.champion is None or not _NAME.fullmatch(model) or model != route.model:
+            raise Refusal(422, "no_champion", f"the kept route of {model} is not one of this replica's")
+        champion = await self._load(model, route.champion)
+        challenger, problem = None, kept.tripped
+        if route.challenger is not None:
+            try:
+                challenger = await self._load(model, route.challenger)
+            except Refusal as error:
+                problem = f"not restored: {error}"
+        live = assemble(route, kept.generation, champion, challenger, None)
+        _recall(live, kept)
+        tripped = problem or (live.challenger.guard.tripped if live.challenger is not None else "")
+        self._one(model).swap(live.without_challenger(tripped, kept.trip_detail) if tripped else live)
+
+    async def _load(self, model: str, arm: Arm) -> Scorer:
+        try:
+            return await asyncio.to_thread(self._versions.get, model, arm)
+        except Exception as error:
+            _log.exception("%s version %d cannot be loaded", model, arm.version)
+            kind = error if isinstance(error, ModelyardError) else f"{type(error).__name__}: {error}"
+            raise Refusal(422, "bundle_refused", f"{model} version {arm.version} cannot be served: {kind}") from error
+
+    def _one(self, model: str) -> Served:
+        if model not in self.served:
+            self.served = self.served | {model: Served(model, self._log, self._reader, self._tripped)}
+        return self.served[model]
+
+    def _live(self, model: str) -> Live | None:
+        served = self.served.get(model)
+        return None if served is None else served.live
+
+
+def _kept(live: Live) -> Kept:
+    tallies = {"champion": live.champion.tally}
+    if live.challenger is not None:
+        tallies["challenger"] = live.challenger.tally
+    return Kept(
+        generation=live.generation,
+        route=live.route,
+        tripped=live.tripped,
+        trip_detail=live.trip_detail,
+        guard_counts={} if live.challenger is None else live.challenger.guard.counts,
+        tallies={name: {key: int(n) for key, n in _tally(tally).items()} for name, tally in tallies.items()},
+    )
+
+
+def _recall(live: Live, kept: Kept) -> None:
+    """Put the evidence that was written down back into what has just been assembled."""
+    arms = {"champion": live.champion.tally}
+    if live.challenger is not None:
+        arms["challenger"] = live.challenger.tally
+        live.challenger.guard.recall(kept.guard_counts)
+    for name, tally in arms.items():
+        for key, number in kept.tallies.get(name, {}).items():
+            setattr(tally, key, number)
+
+
+def _tally(tally: Any) -> dict[str, float]:
+    return {"rows": tally.rows, "errors": tally.errors, "dropped_pairs": tally.dropped_pairs}

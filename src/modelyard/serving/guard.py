@@ -1,0 +1,81 @@
+"""The guardrails of one challenger on one replica: counts, e-processes, and the first that tripped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modelyard.rollout.guardrails import GUARDS, Guard, GuardLimits
+from modelyard.stats.sequential import BernoulliEProcess
+
+Counts = dict[str, dict[str, int]]
+
+
+class Guardrails:
+    """Charged by the gateway as things happen; ``tripped`` names the first guardrail whose budget is refuted."""
+
+    def __init__(self, limits: GuardLimits) -> None:
+        budgets: dict[Guard, float] = {
+            "error_rate": limits.error_budget,
+            "latency_slo": limits.latency_budget,
+            "invalid_output": limits.invalid_budget,
+            "disagreement": limits.disagreement_budget,
+        }
+        self.limits = limits
+        self.tripped = ""
+        self.on_trip: Callable[[Guardrails], None] = lambda _: None
+        self._processes = {name: BernoulliEProcess(budgets[name], limits.alpha) for name in GUARDS}
+
+    def recall(self, counts: Mapping[str, Mapping[str, int]]) -> None:
+        """Go on from counts that were written down before a restart."""
+        for name in GUARDS:
+            if name in counts:
+                self._charge(name, counts[name]["failures"], counts[name]["trials"])
+
+    def call(self, failed: bool, seconds: float) -> None:
+        """One call of the challenger came back, raised or ran out of time."""
+        slow = not failed and seconds * 1e3 > self.limits.latency_slo_ms
+        self._charge("error_rate", int(failed), 1)
+        self._charge("latency_slo", int(slow), 1)
+
+    def refused(self) -> None:
+        """A request could not even be put to the challenger (it hangs, or its inputs do not fit)."""
+        self._charge("error_rate", 1, 1)
+
+    def outputs(self, invalid: int, rows: int) -> None:
+        """The challenger gave this many scores, of which some are no probability."""
+        self._charge("invalid_output", invalid, rows)
+
+    def pairs(self, challenger: NDArray[np.float64], champion: NDArray[np.float64]) -> None:
+        """Both versions scored the same rows. (A score that is no number is charged to ``invalid_output`` only.)"""
+        apart = np.abs(challenger - champion) > self.limits.disagreement_above
+        self._charge("disagreement", int(apart.sum()), len(apart))
+
+    @property
+    def counts(self) -> Counts:
+        """Failures and trials by guardrail: enough to go on after a restart."""
+        return {name: {"failures": p.failures, "trials": p.trials} for name, p in self._processes.items()}
+
+    def detail(self) -> dict[str, dict[str, float]]:
+        """For people: budgets, rates and e-values."""
+        shown: dict[str, dict[str, float]] = {}
+        for name, p in self._processes.items():
+            rate = p.failures / p.trials if p.trials else 0.0
+            # JSON has no infinity; e-values this large all say the same.
+            evidence = min(p.e_value, 1e300)
+            shown[name] = {
+                "budget": p.p0,
+                "rate": rate,
+                "failures": p.failures,
+                "trials": p.trials,
+                "e_value": evidence,
+            }
+        return shown
+
+    def _charge(self, name: Guard, failures: int, trials: int) -> None:
+        tripped = self._processes[name].update(failures, trials)
+        if tripped and not self.tripped and name not in self.limits.dry_run:
+            self.tripped = name
+            self.on_trip(self)

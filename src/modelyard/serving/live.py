@@ -1,0 +1,107 @@
+"""What serves a model at this moment, as one immutable value that is replaced by one assignment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from modelyard.ports.fleet import Route
+from modelyard.rollout.guardrails import GuardLimits
+from modelyard.serving.batcher import LoopBatcher, ThreadBatcher
+from modelyard.serving.encoding import Encoded, Row
+from modelyard.serving.guard import Guardrails
+from modelyard.serving.router import to_challenger
+from modelyard.serving.scorer import Scorer
+
+
+@dataclass(slots=True, eq=False)
+class Tally:
+    """Rows by version since the rollout began here; the numbers that are only ever added to."""
+
+    rows: int = 0
+    errors: int = 0
+    dropped_pairs: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Champion:
+    """The version that answers unless the split says otherwise, and whenever the challenger does not."""
+
+    scorer: Scorer
+    batcher: LoopBatcher
+    tally: Tally = field(default_factory=Tally)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Challenger:
+    """The version on trial, with its own thread and its guardrails."""
+
+    scorer: Scorer
+    batcher: ThreadBatcher
+    guard: Guardrails
+    same_inputs: bool
+    tally: Tally = field(default_factory=Tally)
+
+    def encode(self, rows: Sequence[Row], encoded: Encoded) -> Encoded:
+        """The rows as the challenger sees them; the champion's encoding serves where the inputs are the same."""
+        return encoded if self.same_inputs else self.scorer.encoder.encode(rows)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Live:
+    """Who answers which share. ``weight`` is the wanted one, or 0 once a guardrail has tripped."""
+
+    route: Route
+    generation: int
+    champion: Champion
+    challenger: Challenger | None
+    weight: int
+    tripped: str = ""
+    trip_detail: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def paired(self) -> bool:
+        """Whether the arm that did not answer scores the row too."""
+        return self.challenger is not None and self.route.paired and not self.tripped
+
+    def split(self, keys: Sequence[str]) -> tuple[list[int], list[int]]:
+        """Places of the rows that the champion answers, and of those that the challenger answers."""
+        if not self.weight or self.challenger is None:
+            return list(range(len(keys))), []
+        salt, weight = self.route.salt, self.weight
+        theirs = [place for place, key in enumerate(keys) if to_challenger(salt, key, weight)]
+        chosen = set(theirs)
+        return [place for place in range(len(keys)) if place not in chosen], theirs
+
+    def without_challenger(self, tripped: str, detail: dict[str, Any]) -> Live:
+        """The same with all traffic on the champion. The challenger stays loaded but is not asked any more."""
+        return replace(self, weight=0, tripped=tripped, trip_detail=detail)
+
+
+def assemble(route: Route, generation: int, champion: Scorer, challenger: Scorer | None, before: Live | None) -> Live:
+    """What is to serve for this route.
+
+    Within one rollout the guardrails' evidence, the tallies and a trip are carried over from ``before``: a new
+    generation never forgets what the challenger did, and never gives traffic to a version that was tripped.
+    """
+    same = before if before is not None and before.route.rollout == route.rollout else None
+    kept = same.champion.tally if same is not None and same.champion.scorer is champion else Tally()
+    first = Champion(champion, LoopBatcher(champion.score), kept)
+    if challenger is None:
+        return Live(route, generation, first, None, 0)
+    second = _challenger(route, champion, challenger, same)
+    if same is not None and same.tripped and same.route.challenger == route.challenger:
+        return Live(route, generation, first, second, 0, same.tripped, same.trip_detail)
+    return Live(route, generation, first, second, route.weight)
+
+
+def _challenger(route: Route, champion: Scorer, challenger: Scorer, same: Live | None) -> Challenger:
+    same_inputs = challenger.signature.inputs == champion.signature.inputs
+    kept = same.challenger if same is not None else None
+    if kept is not None and kept.scorer is challenger:
+        return replace(kept, same_inputs=same_inputs)
+    limits = GuardLimits.model_validate(route.guardrails)
+    guard = Guardrails(limits)
+    batcher = ThreadBatcher(challenger.score, limit_s=limits.timeout_ms / 1e3, on_call=guard.call)
+    return Challenger(challenger, batcher, guard, same_inputs)

@@ -1,0 +1,244 @@
+"""The prediction log's writing end: answered rows and feedback, in batches, off the request path.
+
+Layout under ``<root>/<model>/``:
+
+* ``predictions/date=<event date>/<replica>-<start>-<number>~<rollout>.parquet``
+* ``feedback/date=<date known>/<replica>-<start>-<number>.parquet``
+* ``events/<replica>-<start>-<number>.json``: trips of guardrails
+
+The bound on what a kill -9 can lose: what was answered in the last ``seconds`` or the last ``rows`` rows, whichever is
+less, and the batch being written. A file is whole or absent. An orderly stop loses nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import secrets
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from modelyard.serving import columns
+from modelyard.serving.encoding import Encoded, concatenate
+from modelyard.serving.files import write_atomically
+
+_log = logging.getLogger(__name__)
+_DAY = 86_400_000_000
+MOST_BUFFERED = 200_000
+_OF_REQUEST = ("request_id", "key", "event_time", "served_at", "latency_ms", "error", "date")
+_OF_ANSWER = ("variant", "version", "release", "rollout", "generation", "score", "other_score", "label", "label_at")
+RESERVED = frozenset(_OF_REQUEST + _OF_ANSWER)
+"""Columns of the log; no feature may have one of these names."""
+
+
+@dataclass(slots=True, eq=False)
+class Answered:
+    """Rows of one request that one version answered. ``other`` is filled in when the other version has scored them."""
+
+    model: str
+    rollout: str
+    release: str
+    version: int
+    variant: str
+    generation: int
+    request_ids: Sequence[str]
+    keys: Sequence[str]
+    event_us: int
+    served_us: int
+    latency_ms: float
+    scores: NDArray[np.float64]
+    encoded: Encoded
+    names: tuple[tuple[str, ...], tuple[str, ...]]
+    error: str = ""
+    other: NDArray[np.float64] | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class Label:
+    """One outcome, by key or by request id."""
+
+    model: str
+    key: str | None
+    request_id: str | None
+    label: float
+    known_us: int
+    received_us: int
+
+
+@dataclass(slots=True)
+class _Buffer:
+    answered: list[Answered] = field(default_factory=list)
+    labels: list[Label] = field(default_factory=list)
+    rows: int = 0
+
+
+class PredictionLog:
+    """Collects on the event loop, writes in a thread of its own.
+
+    When the disk does not keep up, at most ``MOST_BUFFERED`` rows are held; what comes on top is dropped and counted.
+    """
+
+    def __init__(self, root: Path, replica: str, *, rows: int = 2000, seconds: float = 2.0) -> None:
+        self._root, self._replica, self._most, self._seconds = root, replica, rows, seconds
+        self._buffer = _Buffer()
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="prediction-log")
+        self._start = secrets.token_hex(4)
+        self._numbers = itertools.count(1)
+        self._unwritten = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._writing: set[asyncio.Future[None]] = set()
+        self.written = self.dropped = self.failed_writes = 0
+        self.on_flush: Callable[[], None] = lambda: None
+
+    def add(self, answered: Answered) -> None:
+        """Keep answered rows."""
+        if self._admit(len(answered.keys)):
+            self._buffer.answered.append(answered)
+            self._due()
+
+    def feedback(self, labels: Sequence[Label]) -> None:
+        """Keep outcomes."""
+        if self._admit(len(labels)):
+            self._buffer.labels.extend(labels)
+            self._due()
+
+    def event(self, model: str, body: dict[str, Any]) -> None:
+        """Write an event of its own file (a trip), at once."""
+        path = self._path(model, "events", "", ".json")
+        self.submit(write_atomically, path, msgspec.json.encode(body))
+
+    def submit(self, work: Callable[..., None], *args: object) -> None:
+        """Have the writing thread do something else that must not hold up the event loop."""
+        self._submit(lambda: work(*args), 0)
+
+    def flush(self) -> None:
+        """Hand what is buffered to the writer."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        buffer, self._buffer = self._buffer, _Buffer()
+        if buffer.rows:
+            self._submit(lambda: self._write(buffer), buffer.rows)
+        self.on_flush()
+
+    async def close(self) -> None:
+        """Write everything and stop."""
+        self.flush()
+        while self._writing:
+            await asyncio.wait(self._writing)
+        self._pool.shutdown()
+
+    def _admit(self, rows: int) -> bool:
+        if self._unwritten + self._buffer.rows + rows > MOST_BUFFERED:
+            self.dropped += rows
+            return False
+        self._buffer.rows += rows
+        return True
+
+    def _due(self) -> None:
+        if self._buffer.rows >= self._most:
+            self.flush()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._seconds, self.flush)
+
+    def _submit(self, work: Callable[[], None], rows: int) -> None:
+        self._unwritten += rows
+        future = asyncio.get_running_loop().run_in_executor(self._pool, work)
+        self._writing.add(future)
+        future.add_done_callback(lambda done: self._written(done, rows))
+
+    def _written(self, done: asyncio.Future[None], rows: int) -> None:
+        self._writing.discard(done)
+        self._unwritten -= rows
+        error = done.exception()
+        if error is None:
+            self.written += rows
+        else:
+            self.failed_writes += 1
+            self.dropped += rows
+            _log.error("prediction log: %d rows could not be written: %s", rows, error)
+
+    def _write(self, buffer: _Buffer) -> None:
+        groups: dict[tuple[Any, ...], list[Answered]] = defaultdict(list)
+        for answered in buffer.answered:
+            day = answered.event_us // _DAY
+            groups[answered.model, answered.rollout, day, answered.version, answered.names].append(answered)
+        for (model, rollout, day, _, names), batch in groups.items():
+            path = self._path(model, "predictions", f"date={_date(day)}", f"~{rollout}.parquet")
+            _write_table(path, answered_columns(batch, names))
+        by_day: dict[tuple[str, int], list[Label]] = defaultdict(list)
+        for label in buffer.labels:
+            by_day[label.model, label.known_us // _DAY].append(label)
+        for (model, day), labels in by_day.items():
+            _write_table(self._path(model, "feedback", f"date={_date(day)}", ".parquet"), label_columns(labels))
+
+    def _path(self, model: str, kind: str, folder: str, suffix: str) -> Path:
+        name = f"{self._replica}-{self._start}-{next(self._numbers):08d}{suffix}"
+        return self._root / model / kind / folder / name
+
+
+def answered_columns(batch: Sequence[Answered], names: tuple[tuple[str, ...], tuple[str, ...]]) -> dict[str, Any]:
+    """The columns of ``ports.predictions``, with one column per feature, as the answering version saw it."""
+    sizes = [len(a.keys) for a in batch]
+    each: Callable[[Callable[[Answered], Any]], NDArray[Any]] = lambda get: np.repeat([get(a) for a in batch], sizes)  # noqa: E731
+    spread: Callable[[Callable[[Answered], str]], list[str]] = lambda get: [  # noqa: E731
+        get(a) for a, n in zip(batch, sizes, strict=True) for _ in range(n)
+    ]
+    nothing = [np.full(n, np.nan) for n in sizes]
+    table = {
+        "request_id": columns.texts([i for a in batch for i in a.request_ids]),
+        "key": columns.texts([k for a in batch for k in a.keys]),
+        "event_time": columns.moments(each(lambda a: a.event_us)),
+        "served_at": columns.moments(each(lambda a: a.served_us)),
+        "variant": columns.texts(spread(lambda a: a.variant)),
+        "version": columns.integers(each(lambda a: a.version)),
+        "release": columns.texts(spread(lambda a: a.release)),
+        "rollout": columns.texts(spread(lambda a: a.rollout)),
+        "generation": columns.integers(each(lambda a: a.generation)),
+        "score": columns.floats(np.concatenate([a.scores for a in batch])),
+        "other_score": columns.floats(
+            np.concatenate([n if a.other is None else a.other for a, n in zip(batch, nothing, strict=True)])
+        ),
+        "latency_ms": columns.floats(each(lambda a: a.latency_ms)),
+        "error": columns.texts(spread(lambda a: a.error)),
+    }
+    numeric_names, categorical_names = names
+    numeric = concatenate([a.encoded for a in batch]).numeric
+    table.update({name: columns.floats(numeric[:, i]) for i, name in enumerate(numeric_names)})
+    lines = [line for a in batch for line in a.encoded.texts]
+    table.update({name: columns.texts([line[i] for line in lines]) for i, name in enumerate(categorical_names)})
+    return table
+
+
+def label_columns(labels: Sequence[Label]) -> dict[str, Any]:
+    """The columns of a feedback file."""
+    return {
+        "key": columns.texts([x.key for x in labels]),
+        "request_id": columns.texts([x.request_id for x in labels]),
+        "label": columns.floats(np.array([x.label for x in labels])),
+        "known_at": columns.moments([x.known_us for x in labels]),
+        "received_at": columns.moments([x.received_us for x in labels]),
+    }
+
+
+def _write_table(path: Path, table: dict[str, Any]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_arrays(list(table.values()), names=list(table)), sink, compression="zstd")
+    write_atomically(path, sink.getvalue().to_pybytes())
+
+
+def _date(day: int) -> str:
+    return datetime.fromtimestamp(day * _DAY / 1e6, tz=UTC).date().isoformat()

@@ -1,0 +1,111 @@
+"""The gateway's own pages: OpenAPI and a page for people. Nothing is fetched from elsewhere."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from modelyard.release.signature import Input
+from modelyard.serving.control import Control
+from modelyard.serving.served import Served
+
+_ERROR = {"description": "Refused: `{error: {code, message, field, value, accepted, row}}`"}
+
+
+def openapi(served: Mapping[str, Served]) -> dict[str, Any]:
+    """The OpenAPI 3.1 description, with a schema of its own for each model that is live."""
+    paths: dict[str, Any] = {
+        "/healthz": {"get": _plain("The process is alive")},
+        "/readyz": {"get": _plain("The last acknowledged routes are in force")},
+        "/metrics": {"get": _plain("Prometheus metrics")},
+    }
+    for name, model in served.items():
+        if model.live is not None:
+            signature = model.live.champion.scorer.signature
+            row = {
+                "type": "object",
+                "required": [signature.key],
+                "properties": {signature.key: {"type": ["string", "integer"]}}
+                | {item.name: _schema(item) for item in signature.inputs},
+            }
+            paths[f"/v1/models/{name}/predict"] = {"post": _post("Predict one or many rows", _predict(row))}
+            paths[f"/v1/models/{name}/feedback"] = {"post": _post("Report outcomes", _FEEDBACK)}
+    info = {"title": "Modelyard gateway", "version": "1", "description": "Predictions, feedback, health, metrics."}
+    return {"openapi": "3.1.0", "info": info, "paths": paths}
+
+
+def docs(control: Control) -> bytes:
+    """A page for people."""
+    rows = []
+    for name, model in sorted(control.served.items()):
+        if model.live is not None:
+            state = control.state(name)
+            challenger = "none" if model.live.challenger is None else f"version {model.live.challenger.scorer.version}"
+            cells = (name, f"version {model.live.champion.scorer.version}", challenger, f"{state.weight / 100:g}%")
+            rows.append("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in (*cells, state.tripped or "no")))
+    description = html.escape(json.dumps(openapi(control.served), indent=1))
+    return (
+        _PAGE.replace("{replica}", html.escape(control.replica))
+        .replace("{rows}", "".join(rows))
+        .replace("{openapi}", description)
+        .encode()
+    )
+
+
+def _plain(text: str) -> dict[str, Any]:
+    return {"summary": text, "responses": {"200": {"description": "Yes"}}}
+
+
+def _post(text: str, schema: dict[str, Any]) -> dict[str, Any]:
+    body = {"required": True, "content": {"application/json": {"schema": schema}}}
+    refused = dict.fromkeys(("400", "404", "413", "422", "503"), _ERROR)
+    return {"summary": text, "requestBody": body, "responses": {"default": {"description": "Answer"}} | refused}
+
+
+def _predict(row: dict[str, Any]) -> dict[str, Any]:
+    rows = {"type": "array", "minItems": 1, "maxItems": 1000, "items": row}
+    properties = {"rows": rows, "event_time": {"type": "string", "format": "date-time"}}
+    return {"type": "object", "required": ["rows"], "additionalProperties": False, "properties": properties}
+
+
+def _schema(item: Input) -> dict[str, Any]:
+    kinds = ["number"] if item.kind == "numeric" else ["string", "integer"]
+    schema: dict[str, Any] = {"type": [*kinds, "null"] if item.nullable or item.source != "request" else kinds}
+    if item.low is not None:
+        schema["minimum"] = item.low
+    if item.high is not None:
+        schema["maximum"] = item.high
+    if item.source != "request":
+        schema["description"] = f"read from feature view {item.source} when absent"
+    return schema
+
+
+_OUTCOME = {
+    "type": "object",
+    "required": ["label", "known_at"],
+    "properties": {
+        "key": {"type": ["string", "integer"]},
+        "request_id": {"type": "string"},
+        "label": {"enum": [0, 1]},
+        "known_at": {"type": "string", "format": "date-time"},
+    },
+}
+_FEEDBACK = {"type": "object", "required": ["rows"], "properties": {"rows": {"type": "array", "items": _OUTCOME}}}
+
+_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Modelyard gateway</title>
+<style>body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1c2733}
+table{border-collapse:collapse}td,th{border:1px solid #c8d2dc;padding:.3rem .8rem;text-align:left}
+pre{background:#f3f6f9;padding:1rem;overflow:auto;max-height:40rem}</style>
+<h1>Modelyard gateway</h1><p>Replica <b>{replica}</b>.</p>
+<table><tr><th>model</th><th>champion</th><th>challenger</th><th>share</th><th>tripped</th></tr>{rows}</table>
+<h2>Ask</h2>
+<pre>curl -s localhost:PORT/v1/models/NAME/predict -d '{"rows": [{"KEY": "...", "FEATURE": 1.0}]}'
+curl -s localhost:PORT/v1/models/NAME/feedback \\
+  -d '{"rows": [{"key": "...", "label": 1, "known_at": "2013-04-09T12:00:00Z"}]}'
+</pre>
+<p>Also: <a href="/healthz">healthz</a>, <a href="/readyz">readyz</a>, <a href="/metrics">metrics</a>,
+<a href="/openapi.json">openapi.json</a>.</p>
+<h2>API</h2><pre>{openapi}</pre></html>
+"""

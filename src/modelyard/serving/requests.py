@@ -1,0 +1,93 @@
+"""The bodies of the public API."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from modelyard.serving.errors import Refusal, invalid
+
+MOST_ROWS = 1000
+
+
+class PredictRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """``rows`` hold features, or the entity fields by which the online store knows them, and the key.
+
+    ``event_time`` is when the prediction is asked for; by default, now.
+    """
+
+    rows: list[dict[str, Any]]
+    event_time: datetime | None = None
+
+
+class Outcome(msgspec.Struct, forbid_unknown_fields=True):
+    """What came of a prediction: of all predictions of a key, or of one request."""
+
+    label: float
+    known_at: datetime
+    key: str | int | None = None
+    request_id: str | None = None
+
+
+class FeedbackRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """Outcomes."""
+
+    rows: list[Outcome]
+
+
+_predict = msgspec.json.Decoder(PredictRequest)
+_feedback = msgspec.json.Decoder(FeedbackRequest)
+
+
+def read_predict(body: bytes) -> PredictRequest:
+    """Parse and bound a request. Raises ``Refusal``."""
+    try:
+        request = _predict.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _malformed(error) from None
+    _bound(request.rows)
+    return request
+
+
+def read_feedback(body: bytes) -> FeedbackRequest:
+    """Parse and bound outcomes. Raises ``Refusal``."""
+    try:
+        request = _feedback.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _malformed(error) from None
+    _bound(request.rows)
+    for place, row in enumerate(request.rows):
+        if row.label not in (0.0, 1.0):
+            raise invalid("label", row.label, "0 or 1", row=place)
+        if (row.key is None) == (row.request_id is None):
+            raise invalid("key", row.key, "exactly one of key and request_id", row=place)
+    return request
+
+
+def microseconds(moment: datetime | None, now_us: int) -> int:
+    """A moment as microseconds since 1970; without a zone it is UTC."""
+    if moment is None:
+        return now_us
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    seconds = (moment - _EPOCH).total_seconds()
+    return round(seconds * 1_000_000)
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _bound(rows: Sequence[object]) -> None:
+    if not 1 <= len(rows) <= MOST_ROWS:
+        message = f"rows has {len(rows)} entries; accepted are 1 to {MOST_ROWS}"
+        raise Refusal(413 if rows else 422, "row_count", message, accepted=f"1 to {MOST_ROWS} rows", value=len(rows))
+
+
+def _malformed(error: Exception) -> Refusal:
+    hint = "JSON has no NaN: send null." if "malformed" in str(error).lower() else ""
+    kind = isinstance(error, msgspec.ValidationError)
+    code, status = ("invalid_body", 422) if kind else ("malformed_json", 400)
+    return Refusal(status, code, f"the body is not accepted: {error}. {hint}".rstrip())

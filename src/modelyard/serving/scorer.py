@@ -1,0 +1,91 @@
+"""One loaded version: ONNX graph, calibration, encoder. Immutable once warm."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from modelyard.core.errors import IntegrityError
+from modelyard.core.records import Release
+from modelyard.release.encode import probability
+from modelyard.release.signature import Calibration, Signature
+from modelyard.serving.encoding import Encoded, Encoder
+from modelyard.serving.log import RESERVED
+
+WARM_UP_CALLS = 50
+
+
+class Scorer:
+    """Scores encoded rows with one release.
+
+    The graph has inputs ``numeric`` (float32) and ``categorical`` (int64), either of which may be absent, and the
+    output ``logit``; the probability is the calibrated sigmoid of it.
+    """
+
+    def __init__(self, release: Release, digest: str, files: Mapping[str, bytes]) -> None:
+        self.release, self.digest, self.version = release, digest, release.version
+        self.signature = Signature.from_json(files["signature.json"])
+        self.encoder = Encoder(self.signature)
+        self._calibration = Calibration.from_json(files["calibration.json"])
+        self._session = _session(files["model.onnx"])
+        self._inputs = {i.name for i in self._session.get_inputs()}
+        if not self._inputs <= {"numeric", "categorical"}:
+            raise IntegrityError(f"the graph asks for inputs {sorted(self._inputs)}; known are numeric and categorical")
+        if taken := RESERVED & {i.name for i in self.signature.inputs}:
+            raise IntegrityError(f"features may not be called {sorted(taken)}: the prediction log has such columns")
+        self._example = _example_rows(files.get("example.json"))
+
+    def score(self, rows: Encoded) -> NDArray[np.float64]:
+        """Calibrated probabilities, one a row. What the graph makes of them (NaN included) is returned as it is."""
+        feed: dict[str, Any] = {}
+        if "numeric" in self._inputs:
+            feed["numeric"] = rows.numeric
+        if "categorical" in self._inputs:
+            feed["categorical"] = rows.categorical
+        logit = np.asarray(self._session.run(["logit"], feed)[0], dtype=np.float64).reshape(-1)
+        if len(logit) != len(rows):
+            raise IntegrityError(f"the graph answered {len(logit)} values for {len(rows)} rows")
+        return probability(logit, self._calibration)
+
+    def warm_up(self, calls: int = WARM_UP_CALLS) -> None:
+        """Score the bundle's example, or empty rows where it has none, so that first users do not pay for it.
+
+        Raises:
+            IntegrityError: the version cannot answer its own example with probabilities.
+        """
+        rows = self.encoder.encode(self._example) if self._example else self._blank()
+        for _ in range(calls):
+            scores = self.score(rows)
+        if self._example and not valid(scores).all():
+            raise IntegrityError("the version answers its own example with something that is no probability")
+
+    def _blank(self) -> Encoded:
+        inputs = self.signature
+        numeric = np.zeros((1, len(inputs.numeric)), dtype=np.float32)
+        return Encoded(numeric, np.zeros((1, len(inputs.categorical)), dtype=np.int64), ())
+
+
+def valid(scores: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which scores are probabilities."""
+    return (scores >= 0.0) & (scores <= 1.0)
+
+
+def _session(graph: bytes) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    # One row takes some 30 microseconds: threads would only cost. Scaling out is by replicas.
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    available = onnxruntime.get_available_providers()
+    providers = [p for p in ("CUDAExecutionProvider", "CPUExecutionProvider") if p in available]
+    return onnxruntime.InferenceSession(graph, options, providers=providers)
+
+
+def _example_rows(example: bytes | None) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = msgspec.json.decode(example)["rows"] if example else []
+    return rows

@@ -1,0 +1,257 @@
+"""One model on one replica: answers requests with what is live, charges the challenger, feeds the log."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modelyard.serving.batcher import Dropped
+from modelyard.serving.encoding import Encoded, Row
+from modelyard.serving.errors import Refusal, invalid
+from modelyard.serving.guard import Guardrails
+from modelyard.serving.live import Challenger, Live
+from modelyard.serving.log import Answered, PredictionLog
+from modelyard.serving.requests import PredictRequest, microseconds
+from modelyard.serving.scorer import Scorer, valid
+
+_log = logging.getLogger(__name__)
+Scores = NDArray[np.float64]
+
+
+class Reader(Protocol):
+    """Reads features that a request does not bring."""
+
+    async def read(self, scorer: Scorer, rows: Sequence[Row]) -> Sequence[Row]:
+        """The rows, completed with the current values of the features that they lack."""
+
+
+class InvalidOutput(Exception):
+    """A version answered with something that is no probability."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """The rows of one request that one version answered."""
+
+    places: list[int]
+    variant: str
+    scorer: Scorer
+    scores: Scores
+    encoded: Encoded
+    error: str = ""
+
+
+class Served:
+    """Holds what is live and swaps it by one assignment."""
+
+    def __init__(self, name: str, log: PredictionLog, reader: Reader, on_trip: Callable[[Served], None]) -> None:
+        self.name, self._log, self._reader, self._on_trip = name, log, reader, on_trip
+        self.live: Live | None = None
+        self._prefix, self._ids = secrets.token_hex(6), itertools.count(1)
+
+    def swap(self, live: Live) -> None:
+        """Serve this from the next request on; requests under way end with what they began with."""
+        before, self.live = self.live, live
+        if live.challenger is not None:
+            live.challenger.guard.on_trip = self._tripped
+        old = None if before is None or before.challenger is None else before.challenger.batcher
+        if old is not None and (live.challenger is None or live.challenger.batcher is not old):
+            old.close()
+
+    async def predict(self, request: PredictRequest) -> dict[str, Any]:
+        """Answer a request.
+
+        Raises:
+            Refusal: the rows are not accepted, or nothing is live.
+        """
+        start, served_us = time.perf_counter(), time.time_ns() // 1000
+        live = self._require()
+        champion = live.champion
+        rows = await self._reader.read(champion.scorer, request.rows)
+        encoded = champion.scorer.encoder.encode(rows)
+        keys = _keys(rows, champion.scorer.signature.key)
+        mine, theirs = live.split(keys)
+        parts = []
+        if mine:
+            parts.append(await self._by_champion(live, mine, encoded.take(mine) if theirs else encoded))
+        if theirs and live.challenger is not None:
+            parts.append(await self._by_challenger(live, live.challenger, rows, theirs, encoded))
+        request_id = f"{self._prefix}{next(self._ids):x}"
+        ids = [request_id] if len(keys) == 1 else [f"{request_id}.{place}" for place in range(len(keys))]
+        latency = (time.perf_counter() - start) * 1e3
+        event_us = microseconds(request.event_time, served_us)
+        for part in parts:
+            self._keep(live, part, rows, keys, ids, event_us, served_us, latency)
+        return _answer(self.name, request_id, parts, keys, ids)
+
+    def _require(self) -> Live:
+        if self.live is None:
+            raise Refusal(503, "not_ready", f"no version of {self.name} is live on this replica")
+        return self.live
+
+    async def _by_champion(self, live: Live, places: list[int], encoded: Encoded, error: str = "") -> Part:
+        tally, scorer = live.champion.tally, live.champion.scorer
+        if not error:
+            tally.rows += len(places)
+        try:
+            scores = await live.champion.batcher.submit(encoded)
+            if not valid(scores).all():
+                raise InvalidOutput(f"version {scorer.version} answered something that is no probability")
+        except Exception as failure:
+            tally.errors += len(places)
+            _log.exception("%s version %d failed", self.name, scorer.version)
+            raise Refusal(500, "version_failed", f"version {scorer.version} failed: {failure}") from failure
+        return Part(places, "champion", scorer, scores, encoded, error)
+
+    async def _by_challenger(
+        self, live: Live, challenger: Challenger, rows: Sequence[Row], places: list[int], encoded: Encoded
+    ) -> Part:
+        """The challenger's answer; where it fails, the champion's, and the challenger is charged."""
+        mine = encoded.take(places)
+        challenger.tally.rows += len(places)
+        try:
+            theirs = _encode(challenger, [rows[i] for i in places], mine)
+            scores = await _ask(challenger, theirs)
+            return Part(places, "challenger", challenger.scorer, scores, theirs)
+        except Dropped as full:
+            # The queue was full: nobody's fault, but the user is not kept waiting for it.
+            return await self._by_champion(live, places, mine, f"challenger not asked: {full}")
+        except Exception as failure:  # noqa: BLE001  no fault of a challenger may reach a user, whatever it is
+            challenger.tally.errors += len(places)
+            return await self._by_champion(live, places, mine, f"challenger: {type(failure).__name__}: {failure}")
+
+    def _keep(
+        self,
+        live: Live,
+        part: Part,
+        rows: Sequence[Row],
+        keys: Sequence[str],
+        ids: Sequence[str],
+        event_us: int,
+        served_us: int,
+        latency: float,
+    ) -> None:
+        encoder = part.scorer.encoder
+        answered = Answered(
+            model=self.name,
+            rollout=live.route.rollout,
+            release=part.scorer.digest,
+            version=part.scorer.version,
+            variant=part.variant,
+            generation=live.generation,
+            request_ids=[ids[i] for i in part.places],
+            keys=[keys[i] for i in part.places],
+            event_us=event_us,
+            served_us=served_us,
+            latency_ms=latency,
+            scores=part.scores,
+            encoded=part.encoded,
+            names=(encoder.numeric_names, encoder.categorical_names),
+            error=part.error,
+        )
+        current = self.live
+        if current is not None and current.paired and current.challenger is live.challenger and not part.error:
+            asyncio.get_running_loop().call_soon(self._pair, live, part, rows, answered)
+        else:
+            self._log.add(answered)
+
+    def _pair(self, live: Live, part: Part, rows: Sequence[Row], answered: Answered) -> None:
+        """Have the version that did not answer score the same rows; after the answer, and never at its expense."""
+        challenger = live.challenger
+        assert challenger is not None  # noqa: S101  only called where there is one
+        chosen = [rows[i] for i in part.places]
+        if part.variant == "challenger":
+            other: asyncio.Future[Any] = live.champion.batcher.submit(live.champion.scorer.encoder.encode(chosen))
+        else:
+            try:
+                other = challenger.batcher.submit(_encode(challenger, chosen, part.encoded))
+            except Refusal:
+                self._log.add(answered)
+                return
+        other.add_done_callback(lambda done: self._paired(challenger, answered, done))
+
+    def _paired(self, challenger: Challenger, answered: Answered, done: asyncio.Future[Any]) -> None:
+        if done.cancelled() or done.exception() is not None:
+            challenger.tally.dropped_pairs += len(answered.keys)
+        elif answered.variant == "challenger":
+            answered.other = done.result()
+            challenger.guard.pairs(answered.scores, answered.other)
+        else:
+            scores, _ = done.result()
+            fine = valid(scores)
+            challenger.guard.outputs(int((~fine).sum()), len(scores))
+            answered.other = np.where(fine, scores, np.nan)
+            challenger.guard.pairs(answered.other[fine], answered.scores[fine])
+        self._log.add(answered)
+
+    def _tripped(self, guard: Guardrails) -> None:
+        live = self.live
+        if live is not None and live.challenger is not None and live.challenger.guard is guard and not live.tripped:
+            self.live = live.without_challenger(guard.tripped, guard.detail())
+            _log.warning("%s: guardrail %s tripped; all traffic is on the champion", self.name, guard.tripped)
+            self._on_trip(self)
+
+
+def _encode(challenger: Challenger, rows: Sequence[Row], encoded: Encoded) -> Encoded:
+    """The rows as the challenger sees them; inputs that do not fit a row that the champion takes are its fault."""
+    try:
+        return challenger.encode(rows, encoded)
+    except Refusal:
+        challenger.guard.refused()
+        raise
+
+
+async def _ask(challenger: Challenger, rows: Encoded) -> Scores:
+    future = challenger.batcher.submit(rows)
+    if future.done() and not isinstance(future.exception(), Dropped):
+        challenger.guard.refused()
+    scores, _ = await future
+    wrong = int((~valid(scores)).sum())
+    challenger.guard.outputs(wrong, len(scores))
+    if wrong:
+        raise InvalidOutput(f"{wrong} of {len(scores)} scores are no probability")
+    return scores
+
+
+def _keys(rows: Sequence[Row], field: str) -> list[str]:
+    keys = [row.get(field) for row in rows]
+    for place, key in enumerate(keys):
+        if type(key) not in (str, int) or key == "":
+            raise invalid(field, key, "the row's key, a text or a whole number", row=place)
+    return [str(key) for key in keys]
+
+
+def _answer(
+    model: str, request_id: str, parts: Sequence[Part], keys: Sequence[str], ids: Sequence[str]
+) -> dict[str, Any]:
+    first = parts[0]
+    answers: list[dict[str, Any]] = [{}] * len(keys)
+    for part in parts:
+        threshold, version, variant = part.scorer.signature.threshold, part.scorer.version, part.variant
+        for place, score in zip(part.places, part.scores.tolist(), strict=True):
+            answers[place] = {
+                "key": keys[place],
+                "request_id": ids[place],
+                "probability": score,
+                "label": int(score >= threshold),
+                "version": version,
+                "variant": variant,
+            }
+    alone = len({(part.variant, part.scorer.version) for part in parts}) == 1
+    return {
+        "model": model,
+        "version": first.scorer.version if alone else None,
+        "release": first.scorer.digest if alone else None,
+        "variant": first.variant if alone else "mixed",
+        "request_id": request_id,
+        "predictions": answers,
+    }
