@@ -1,4 +1,4 @@
-"""``python -m modelyard.runtime up|down|status|clean``: the same as the CLI's, where only the runtime is wanted."""
+"""``python -m modelyard.runtime up|down|status|doctor|clean``: as the CLI, where only the runtime is wanted."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from modelyard.config.settings import Settings
 from modelyard.core.errors import ModelyardError
 from modelyard.runtime import commands
+from modelyard.runtime.doctor import examine
 from modelyard.runtime.environment import use_env
 
 
@@ -28,6 +29,15 @@ def _status(settings: Settings) -> int:
     return 0 if reports and not any(report.problem for report in reports) else 1
 
 
+def _doctor(settings: Settings) -> int:
+    findings = examine(settings)
+    for found in findings:
+        print(f"{'ok     ' if found.ok else 'PROBLEM'} {found.check}: {found.detail}")
+        if found.mend:
+            print(f"        {found.mend}")
+    return 0 if all(found.ok for found in findings) else 1
+
+
 def main(arguments: list[str]) -> int:
     """Run one command; the exit code is 0 when all is well."""
     use_env()
@@ -41,6 +51,8 @@ def main(arguments: list[str]) -> int:
             commands.clean(settings)
         case ["status"]:
             return _status(settings)
+        case ["doctor"]:
+            return _doctor(settings)
         case _:
             print(__doc__, file=sys.stderr)
             return 2

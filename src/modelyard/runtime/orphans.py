@@ -1,7 +1,7 @@
-"""Finds and stops the processes of an installation, by a marker in their environment.
+"""Finds and stops the processes of an installation, wherever a killed supervisor or server has left them.
 
-A supervisor that is killed leaves its processes running; a server that is killed leaves its workers. Names and process
-ids say nothing reliable about whose they are, the marker does.
+Names and process ids say nothing reliable about whose a process is. Two marks do: variables in its environment, and its
+working folder, since some programs write their title over their environment.
 """
 
 from __future__ import annotations
@@ -24,6 +24,26 @@ def marks(home: Path, name: str) -> dict[str, str]:
     return {INSTANCE: str(home), PROCESS: name}
 
 
+def workplace(home: Path, name: str) -> Path:
+    """The working folder of one part, which marks it, too."""
+    return home / "run" / "at" / name
+
+
+def part(process: psutil.Process, home: Path) -> str:
+    """Which part of the installation in ``home`` a process belongs to; empty when it is none of ours."""
+    with suppress(psutil.Error):
+        env = process.environ()
+        if env.get(INSTANCE) == str(home):
+            return env.get(PROCESS, "")
+    with suppress(psutil.Error):
+        place = Path(process.cwd())
+        if place.parent == workplace(home, "any").parent and process.terminal() is None:
+            return place.name
+        if place == home / "postgres" and process.terminal() is None:
+            return "postgres"  # PostgreSQL works in the folder of its files
+    return ""
+
+
 def find(home: Path, name: str | None = None) -> list[psutil.Process]:
     """Living processes of the installation (of one part, if named), without this one and its ancestors."""
     me = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
@@ -31,29 +51,18 @@ def find(home: Path, name: str | None = None) -> list[psutil.Process]:
     for process in psutil.process_iter():
         if process.pid in me:
             continue
-        try:
-            env = process.environ()
-            ours = env.get(INSTANCE) == str(home) and name in (None, env.get(PROCESS))
-            if ours and process.status() != psutil.STATUS_ZOMBIE:
+        with suppress(psutil.Error):
+            belongs = part(process, home)
+            if belongs and name in (None, belongs) and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
-        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
-            continue
     return found
 
 
-def part(process: psutil.Process) -> str:
-    """Which part of the installation a process belongs to."""
-    try:
-        return process.environ().get(PROCESS, "")
-    except psutil.Error:
-        return ""
-
-
-def stop(processes: Iterable[psutil.Process], wait: float = 10.0) -> int:
-    """Ask the processes to end (PostgreSQL for a fast shutdown), then make them; returns how many there were."""
+def stop(processes: Iterable[psutil.Process], wait: float = 10.0, number: int = signal.SIGTERM) -> int:
+    """Ask the processes to end, then make them; returns how many there were."""
     processes = list(processes)
     for process in processes:
-        _signal(process, signal.SIGINT if part(process) == "postgres" else signal.SIGTERM)
+        _signal(process, number)
     _, alive = psutil.wait_procs(processes, timeout=wait)
     for process in alive:
         _signal(process, signal.SIGKILL)
@@ -74,6 +83,18 @@ def stop_all(home: Path, wait: float = 10.0) -> int:
         everything = find(home)
         if not everything:
             break
-        clients = [process for process in everything if part(process) != "postgres"]
-        stopped += stop(clients or everything, wait)
+        clients = [process for process in everything if part(process, home) != "postgres"]
+        # To PostgreSQL it means a fast shutdown, in which open transactions are rolled back.
+        stopped += stop(clients, wait) if clients else stop(_servers(everything), wait, signal.SIGINT)
     return stopped
+
+
+def _servers(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Those whose parent is not among them: PostgreSQL itself ends its children, which read signals differently."""
+    pids = {process.pid for process in processes}
+    tops = []
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            if process.ppid() not in pids:
+                tops.append(process)
+    return tops

@@ -47,8 +47,8 @@ def check_ports(specs: Iterable[ProcessSpec], home: Path, running: Collection[st
             seen[port] = spec.name
             if spec.name not in running and not sockets.is_free(port):
                 holder = sockets.holder(port)
-                if holder is not None and orphans.part(holder) and holder in orphans.find(home):
-                    continue
+                if holder is not None and orphans.part(holder, home):
+                    continue  # a leftover of ours, which will be stopped
                 raise Conflict(
                     f"port {port}, which {spec.name} needs, is taken by {sockets.describe(holder)}. "
                     f"Stop that, or choose another port: {spec.port_setting}={port + 1000} make run"

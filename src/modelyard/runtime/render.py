@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from modelyard.core.errors import ConfigError
 from modelyard.runtime.config import RuntimeConfig
-from modelyard.runtime.orphans import marks
+from modelyard.runtime.orphans import marks, workplace
 from modelyard.runtime.spec import ProcessSpec
 
 _HEAD = """\
@@ -34,7 +34,7 @@ _PROGRAM = """\
 [program:{name}]
 command={command}
 environment={environment}
-directory={root}
+directory={place}
 autostart=false
 autorestart=true
 startsecs=1
@@ -62,6 +62,7 @@ def supervisord_conf(config: RuntimeConfig, specs: Iterable[ProcessSpec], *, roo
         parts.append(
             _PROGRAM.format(
                 name=spec.name,
+                place=_plain(workplace(config.home, spec.name)),
                 command=_plain(shlex.join(launcher)),
                 environment=_environment(env),
                 signal=spec.stop_signal,

@@ -114,11 +114,13 @@ def run_task(config: RuntimeConfig, spec: ProcessSpec, env: Mapping[str, str]) -
     config.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = f"{config.python.parent}{os.pathsep}{env.get('PATH', os.defpath)}"
     full = {**clean_base(env), **spec.env, **orphans.marks(config.home, spec.name), "PATH": path}
+    place = orphans.workplace(config.home, spec.name)
+    place.mkdir(parents=True, exist_ok=True)
     with Path(config.logs / f"{spec.name}.log").open("ab") as log:
         return subprocess.Popen(
             resolve(spec.command, config.python),
             env=full,
-            cwd=config.settings.root,
+            cwd=place,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

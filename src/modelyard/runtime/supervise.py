@@ -65,7 +65,8 @@ class Supervisor:
             Unavailable: it did not come up; the message has the end of its log.
         """
         config = self._config
-        for folder in (config.run, config.logs):
+        places = [orphans.workplace(config.home, spec.name) for spec in services(config)]
+        for folder in (config.run, config.logs, *places):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         _private_folder(config.socket.parent)
         config.socket.unlink(missing_ok=True)
