@@ -1,0 +1,53 @@
+"""Drift monitoring: look at what was served and what became of it; ask for a retraining when the governor says so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import DAG
+from airflow.sdk.exceptions import AirflowSkipException
+from modelyard_airflow import catalogue
+from modelyard_airflow.links import DriftReport
+from modelyard_airflow.tasks import AS_OF, as_of, common, context, flow, platform
+
+
+@flow(DriftReport)
+def check(model: str) -> dict[str, Any]:
+    """Check the model as of the run's moment; the check and the governor's decision are kept in the ledger."""
+    from modelyard.flows import monitor
+
+    moment = as_of(model)
+    decision = monitor.check(platform(), model, moment)
+    return {
+        "as_of": moment.isoformat(),
+        "decision": decision.digest,
+        "action": decision.action,
+        "reason": "; ".join(decision.reasons),
+    }
+
+
+@flow()
+def ask_for_retraining(model: str, checked: dict[str, Any]) -> None:
+    """Emit the drift asset's event if the governor decided so; otherwise be skipped, which emits nothing."""
+    if checked["action"] != "retrain":
+        raise AirflowSkipException(f"the governor says {checked['action']}: {checked['reason']}")
+    event = context()["outlet_events"][catalogue.drift_asset(model)]
+    event.extra = {key: checked[key] for key in ("reason", "decision", "as_of")}
+
+
+def monitor_dag(model: str) -> DAG:
+    """The DAG of one model."""
+    with DAG(
+        dag_id=catalogue.dag_id(model, "monitor"),
+        description=f"{model}: drift, quality and the retrain governor",
+        doc_md=__doc__,
+        schedule=catalogue.timetable(catalogue.schedule_text(model, "monitor")),
+        params=AS_OF,
+        **common(model),
+    ) as dag:
+        ask_for_retraining.override(outlets=[catalogue.drift_asset(model)])(model, check(model))
+    return dag
+
+
+for name in catalogue.models("monitor"):
+    globals()[catalogue.dag_id(name, "monitor")] = monitor_dag(name)

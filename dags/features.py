@@ -1,0 +1,45 @@
+"""Feature materialisation: build the offline views from what has landed, then bring the online store up to date."""
+
+from __future__ import annotations
+
+from airflow.sdk import DAG
+from modelyard_airflow import catalogue
+from modelyard_airflow.tasks import AS_OF, as_of, common, flow, platform
+
+from modelyard.core.window import parse_moment
+
+
+@flow()
+def build(model: str) -> str:
+    """Build the offline views from what was known by ``as_of``; returns that moment."""
+    from modelyard.flows import features
+
+    moment = as_of(model)
+    features.build(platform(), model, moment)
+    return moment.isoformat()
+
+
+@flow()
+def materialise(model: str, moment: str) -> int:
+    """Write the newest values into the online store; returns how many."""
+    from modelyard.flows import features
+
+    return features.materialize(platform(), model, parse_moment(moment))
+
+
+def features_dag(model: str) -> DAG:
+    """The DAG of one model."""
+    with DAG(
+        dag_id=catalogue.dag_id(model, "features"),
+        description=f"{model}: offline views, then the online store",
+        doc_md=__doc__,
+        schedule=catalogue.timetable(catalogue.schedule_text(model, "features")),
+        params=AS_OF,
+        **common(model),
+    ) as dag:
+        materialise(model, build(model))
+    return dag
+
+
+for name in catalogue.models("features"):
+    globals()[catalogue.dag_id(name, "features")] = features_dag(name)
