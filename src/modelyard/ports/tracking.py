@@ -45,8 +45,8 @@ class Tracking(Protocol):
     def resume(self, run_id: str) -> AbstractContextManager[Run]:
         """Log more to an existing run."""
 
-    def find_run(self, experiment: str, tag: str, value: str) -> str | None:
-        """The newest finished run with this tag, for idempotent retries."""
+    def find_run(self, experiment: str, tag: str, value: str, *, finished: bool = True) -> str | None:
+        """The newest finished run (or, with ``finished`` false, run in any state) with this tag, for retries."""
 
     def register(self, model: str, run_id: str, bundle: Path, tags: Mapping[str, str]) -> int:
         """Register the run's bundle as a new version of the model; the same run again gives the same version."""
@@ -59,6 +59,9 @@ class Tracking(Protocol):
 
     def aliases(self, model: str) -> dict[str, int]:
         """All aliases of a model."""
+
+    def versions(self, model: str) -> dict[int, dict[str, str]]:
+        """All registered versions with their tags; empty for a model that is not registered."""
 
     def tag_version(self, model: str, version: int, tags: Mapping[str, str]) -> None:
         """Set tags of a version."""

@@ -1,0 +1,95 @@
+"""From a training frame to a calibrated model: split by time, signature, fit, calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from modelyard.config.project import Project
+from modelyard.core.errors import EvidenceMissing
+from modelyard.core.window import Window
+from modelyard.release.encode import Tensors, encode, probability
+from modelyard.release.signature import Calibration, Signature
+from modelyard.training.calibrate import fit_platt
+from modelyard.training.fit import Fitted, Rows, fit, logits
+from modelyard.training.params import TrainParams
+from modelyard.training.signature import learn_signature
+from modelyard.training.split import Split, cut, rows_in
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A fitted and calibrated model with all that led to it. ``parameters`` counts the network's weights."""
+
+    fitted: Fitted
+    signature: Signature
+    calibration: Calibration
+    split: Split
+    params: TrainParams
+    counts: dict[str, int]
+    parameters: int
+
+    def score(self, frame: pd.DataFrame) -> npt.NDArray[np.float64]:
+        """Calibrated probabilities of the rows of a training frame."""
+        feeds = encode({i.name: frame[i.name] for i in self.signature.inputs}, self.signature, units="model")
+        return probability(logits(self.fitted.network, feeds), self.calibration)
+
+
+def train_model(
+    project: Project, frame: pd.DataFrame, window: Window, params: TrainParams, device: str = ""
+) -> Trained:
+    """Train on the rows whose outcome is known; the rows of the evaluation days are not looked at.
+
+    Raises:
+        EvidenceMissing: the fitting or the validation days have no labelled rows.
+        ConfigError: the frame lacks a feature, or the window is too short.
+    """
+    spec, split = project.spec, cut(window, params)
+    labelled = frame[frame[spec.label.column].notna()]
+    times = labelled[spec.source.event_time]
+    fit_rows, held = labelled[rows_in(times, split.fit)], labelled[rows_in(times, split.validation)]
+    if fit_rows.empty or held.empty:
+        raise EvidenceMissing(
+            f"{len(fit_rows)} labelled rows in {split.fit}, {len(held)} in {split.validation}: none to learn from"
+        )
+    signature = learn_signature(spec, fit_rows, params)
+    train, validation = (encoded(rows, signature, spec.label.column) for rows in (fit_rows, held))
+    fitted = fit(builder(project, signature, params), train, validation, params, device)
+    calibration = fit_platt(
+        logits(fitted.network, validation.feeds),
+        validation.label.astype(np.float64),
+        shrinkage=params.calibration_shrinkage,
+    )
+    counts = {"fit": len(train), "validation": len(validation)}
+    return Trained(fitted, signature, calibration, split, params, counts, _count(fitted.network))
+
+
+def encoded(rows: pd.DataFrame, signature: Signature, label: str) -> Rows:
+    """The rows as tensors, with their labels."""
+    feeds: Tensors = encode({i.name: rows[i.name] for i in signature.inputs}, signature, units="model")
+    return Rows(feeds, rows[label].to_numpy(dtype=np.float32))
+
+
+def builder(project: Project, signature: Signature, params: TrainParams) -> Callable[[], Any]:
+    """What builds the untrained network: the project's own ``network``, or the standard one."""
+    from modelyard.training import network as standard
+
+    shape = standard.Shape(
+        numeric=len(signature.numeric),
+        missing=tuple(place for place, i in enumerate(signature.numeric) if i.nullable),
+        vocabularies=tuple(len(i.vocabulary) + 1 for i in signature.categorical),
+        hidden=params.hidden,
+        embedding=params.embedding,
+        dropout=params.dropout,
+    )
+    build = project.code(project.spec.network) if project.spec.network else standard.build
+    return lambda: build(shape)
+
+
+def _count(network: Any) -> int:
+    return sum(int(p.numel()) for p in network.parameters())

@@ -1,0 +1,63 @@
+"""The numbers that change a model: a section of ``params.yaml``, parsed once and frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from modelyard.config.errors import config_error
+from modelyard.core.digest import digest_json
+
+
+class TrainParams(BaseModel):
+    """What a training may be told. A key that is not listed here is an error.
+
+    The window is cut by time into ``fit | validation | evaluation``: the last ``evaluation_days`` are never seen by
+    the fitting, the ``validation_days`` before them stop it and fit the calibration.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    window_days: int = Field(default=84, ge=2)
+    validation_days: int = Field(default=7, ge=1)
+    evaluation_days: int = Field(default=7, ge=1)
+    epochs: int = Field(default=6, ge=1, le=1000)
+    patience: int = Field(default=6, ge=1)
+    batch_size: int = Field(default=1024, ge=2)
+    lr: float = Field(default=0.002, gt=0, le=1)
+    weight_decay: float = Field(default=2.0, ge=0)
+    dropout: float = Field(default=0.3, ge=0, lt=1)
+    hidden: tuple[int, ...] = Field(default=(128, 64), min_length=1)
+    embedding: int = Field(default=8, ge=1)
+    rare: int = Field(default=20, ge=1, description="a category seen less often shares the code of unknown ones")
+    calibration_shrinkage: float = Field(default=0.5, ge=0, le=1)
+    threshold: float = Field(default=0.5, gt=0, lt=1)
+    seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _days_fit(self) -> Self:
+        held = self.validation_days + self.evaluation_days
+        if held >= self.window_days:
+            raise ValueError(
+                f"validation_days + evaluation_days = {held} leave nothing of window_days = {self.window_days}"
+            )
+        return self
+
+    @property
+    def digest(self) -> str:
+        """The digest that releases cite."""
+        return digest_json(self.model_dump(mode="json"))
+
+
+def read_params(section: Mapping[str, Any], *, model: str, overrides: Mapping[str, Any] | None = None) -> TrainParams:
+    """The model's section of ``params.yaml``, with a run's own numbers over it.
+
+    Raises:
+        ConfigError: a key is unknown or a value is not accepted.
+    """
+    try:
+        return TrainParams.model_validate({**section, **(overrides or {})})
+    except ValidationError as error:
+        raise config_error(error, TrainParams, where=f"params of {model}") from None
