@@ -47,7 +47,7 @@ _KINDS: Mapping[str, int] = {
     "airflow-secret-key": 32,
     "gateway-admin-token": 32,
 }
-_PASSWORDS = "airflow-passwords.json"
+_PASSWORDS = "airflow-passwords.json"  # pragma: allowlist secret (a file's name)
 
 
 def secrets_folder(home: Path) -> Path:

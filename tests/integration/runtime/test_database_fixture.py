@@ -20,7 +20,7 @@ def test_a_fresh_database_is_empty_and_its_role_owns_nothing_else(postgres_serve
 
 def test_a_wrong_password_is_refused(postgres_server) -> None:
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
-        psycopg.connect(f"postgresql://postgres:wrong@127.0.0.1:{postgres_server.port}/postgres")
+        psycopg.connect(postgres_server.admin.replace(postgres_server.password, "wrong"))
 
 
 def test_the_ledger_has_its_tables(ledger_engine: Engine) -> None:
