@@ -83,7 +83,7 @@ class ThreadBatcher:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="challenger")
         self._waiting: list[_Waiting[Timed]] = []
         self._rows = 0
-        self._busy = self._stuck = False
+        self._busy = self._stuck = self._closed = False
 
     def submit(self, rows: Encoded) -> asyncio.Future[Timed]:
         """The rows' scores and the seconds that scoring their batch took.
@@ -91,7 +91,9 @@ class ThreadBatcher:
         The future fails with ``Overdue`` past the limit, ``Dropped`` when the queue is full, or the version's error.
         """
         future: asyncio.Future[Timed] = self._loop.create_future()
-        if self._stuck:
+        if self._closed:
+            future.set_exception(Dropped("the version has been taken off"))
+        elif self._stuck:
             future.set_exception(Overdue(f"the version has not come back for more than {self._limit:g} s"))
         elif self._rows + len(rows) > self._queue_rows:
             future.set_exception(Dropped(f"{self._rows} rows are waiting already"))
@@ -105,11 +107,14 @@ class ThreadBatcher:
 
     def close(self) -> None:
         """Take no more work; a thread that hangs is left behind."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._closed = True
+        self._pool.shutdown(wait=False)
 
     def _start(self) -> None:
         batch, self._waiting, self._rows = self._waiting, [], 0
-        if not batch:
+        if self._closed:
+            _fail(batch, Dropped("the version has been taken off"))
+        if not batch or self._closed:
             self._busy = False
             return
         timer = self._loop.call_later(self._limit, self._expire, batch)

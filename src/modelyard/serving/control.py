@@ -44,6 +44,7 @@ class Control:
         self._versions = Versions()
         self._lock = asyncio.Lock()
         self.served: dict[str, Served] = {}
+        self._off: dict[str, Kept] = {}
         self.broken: dict[str, str] = {}
         log.on_flush = self.save_evidence
 
@@ -55,24 +56,21 @@ class Control:
         Raises:
             Refusal: the generation is older than the one in force, or a bundle cannot be served.
         """
-        if route.champion is None:
-            raise Refusal(422, "no_champion", "a route needs a champion; the first version is the champion at once")
         async with self._lock:
-            before = self._live(route.model)
-            if before is not None and generation < before.generation:
-                message = f"generation {generation} is older than {before.generation}, which is in force"
-                raise Refusal(409, "stale_generation", message, generation=before.generation)
-            if before is not None and generation == before.generation:
-                if route != before.route:
-                    raise Refusal(409, "stale_generation", f"generation {generation} is in force with another route")
+            if self._in_force(route, generation):
                 return self.state(route.model)
-            champion = await self._load(route.model, route.champion)
-            challenger = None if route.challenger is None else await self._load(route.model, route.challenger)
-            # Read again: a guardrail may have tripped while the bundles were loading.
-            live = assemble(route, generation, champion, challenger, self._live(route.model))
-            self._one(route.model).swap(live)
+            if route.champion is None:
+                kept = self._switch_off(Kept(generation=generation, route=route))
+            else:
+                champion = await self._load(route.model, route.champion)
+                challenger = None if route.challenger is None else await self._load(route.model, route.challenger)
+                # The live value is read only now: a guardrail may have tripped while the bundles were loading.
+                live = assemble(route, generation, champion, challenger, self._live(route.model))
+                self._one(route.model).swap(live)
+                self._off.pop(route.model, None)
+                kept = _kept(live)
             self.broken.pop(route.model, None)
-            await asyncio.to_thread(self._write, route.model, _kept(live))
+            await asyncio.to_thread(self._write, route.model, kept)
             return self.state(route.model)
 
     async def restore(self) -> None:
@@ -87,6 +85,10 @@ class Control:
     def state(self, model: str) -> ReplicaState:
         """What this replica does for a model. Raises ``Refusal`` for an unknown one."""
         live = self._live(model)
+        if live is None and (off := self._off.get(model)) is not None:
+            return ReplicaState(
+                replica=self.replica, generation=off.generation, champion=None, challenger=None, weight=0
+            )
         if live is None:
             raise Refusal(404, "unknown_model", f"nothing is routed to {model!r} on {self.replica}")
         champion, challenger = live.champion, live.challenger
@@ -120,6 +122,24 @@ class Control:
             if served.live is not None and served.live.challenger is not None:
                 self._log.submit(self._write, name, _kept(served.live))
 
+    def _in_force(self, route: Route, generation: int) -> bool:
+        live, off = self._live(route.model), self._off.get(route.model)
+        current = live or off
+        if current is None or generation > current.generation:
+            return False
+        if generation < current.generation:
+            message = f"generation {generation} is older than {current.generation}, which is in force"
+            raise Refusal(409, "stale_generation", message, generation=current.generation)
+        if route != current.route:
+            raise Refusal(409, "stale_generation", f"generation {generation} is in force with another route")
+        return True
+
+    def _switch_off(self, kept: Kept) -> Kept:
+        """Answer this model's requests with 503: its first version was taken back and there is none before it."""
+        self._off[kept.route.model] = kept
+        self._one(kept.route.model).swap(None)
+        return kept
+
     def _tripped(self, served: Served) -> None:
         live = served.live
         if live is None:
@@ -133,8 +153,11 @@ class Control:
 
     async def _restore(self, model: str, kept: Kept) -> None:
         route = kept.route
-        if route.champion is None or not _NAME.fullmatch(model) or model != route.model:
-            raise Refusal(422, "no_champion", f"the kept route of {model} is not one of this replica's")
+        if not _NAME.fullmatch(model) or model != route.model:
+            raise Refusal(422, "invalid_route", f"the kept route of {model} is {route.model}'s")
+        if route.champion is None:
+            self._switch_off(kept)
+            return
         champion = await self._load(model, route.champion)
         challenger, problem = None, kept.tripped
         if route.challenger is not None:

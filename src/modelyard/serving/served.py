@@ -58,14 +58,15 @@ class Served:
         self.live: Live | None = None
         self._prefix, self._ids = secrets.token_hex(6), itertools.count(1)
 
-    def swap(self, live: Live) -> None:
+    def swap(self, live: Live | None) -> None:
         """Serve this from the next request on; requests under way end with what they began with."""
         before, self.live = self.live, live
-        if live.challenger is not None:
-            live.challenger.guard.on_trip = self._tripped
-        old = None if before is None or before.challenger is None else before.challenger.batcher
-        if old is not None and (live.challenger is None or live.challenger.batcher is not old):
-            old.close()
+        old, new = (None if x is None else x.challenger for x in (before, live))
+        if new is not None:
+            new.guard.on_trip = self._tripped
+        if old is not None and (new is None or new.batcher is not old.batcher):
+            # Only closed to new work: what is under way there ends as it would have.
+            old.batcher.close()
 
     async def predict(self, request: PredictRequest) -> dict[str, Any]:
         """Answer a request.

@@ -1,0 +1,111 @@
+"""The prediction log's reading end: Parquet files of all replicas, joined with outcomes by DuckDB.
+
+See ``serving.log`` for the layout. Nothing is ever changed in place, so a reader sees whole files only.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modelyard.core.window import Window
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_FAR = datetime.fromisoformat("9999-01-01T00:00:00+00:00")
+
+# An outcome is for one request, or for all requests of a key; the last one counts, and a later arrival breaks a tie.
+# A request that was logged twice (never by one gateway; a copied file, say) counts once.
+_JOIN = """
+WITH labels AS (
+    SELECT * FROM {feedback} WHERE known_at <= $as_of
+), by_key AS (
+    SELECT key, arg_max(label, (known_at, received_at)) AS label, max(known_at) AS label_at
+    FROM labels WHERE key IS NOT NULL GROUP BY key
+), by_request AS (
+    SELECT request_id, arg_max(label, (known_at, received_at)) AS label, max(known_at) AS label_at
+    FROM labels WHERE request_id IS NOT NULL GROUP BY request_id
+), requests AS (
+    SELECT * FROM {predictions} WHERE event_time >= $start AND event_time < $end
+    QUALIFY row_number() OVER (PARTITION BY request_id ORDER BY served_at) = 1
+)
+SELECT r.*,
+       coalesce(q.label, k.label, 'nan'::DOUBLE) AS label,
+       CASE WHEN q.label IS NOT NULL THEN q.label_at ELSE k.label_at END AS label_at
+FROM requests r
+LEFT JOIN by_key k ON r.key = k.key
+LEFT JOIN by_request q ON r.request_id = q.request_id
+ORDER BY r.event_time, r.request_id
+"""
+_NO_FEEDBACK = (
+    "(SELECT NULL::VARCHAR AS key, NULL::VARCHAR AS request_id, NULL::DOUBLE AS label, "
+    "NULL::TIMESTAMPTZ AS known_at, NULL::TIMESTAMPTZ AS received_at WHERE false)"
+)
+_ALWAYS = ("request_id", "key", "event_time", "served_at", "variant", "version", "release", "rollout", "generation")
+_NUMBERS = ("score", "other_score", "latency_ms", "label")
+
+
+class ParquetPredictions:
+    """``ports.predictions.Predictions``."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def joined(self, model: str, window: Window, as_of: datetime) -> pd.DataFrame:
+        """Requests of the window with the labels known by ``as_of``."""
+        days = {day.start.date().isoformat() for day in window.split(timedelta(days=1))} | {
+            window.end.date().isoformat()
+        }
+        files = [
+            file
+            for folder in sorted((self._root / model / "predictions").glob("date=*"))
+            if folder.name.removeprefix("date=") in days
+            for file in sorted(folder.glob("*.parquet"))
+        ]
+        return self._query(model, files, window.start, window.end, as_of)
+
+    def rollout(self, model: str, rollout: str) -> pd.DataFrame:
+        """Requests served under a rollout, with all labels received so far."""
+        files = sorted((self._root / model / "predictions").glob(f"date=*/*~{rollout}.parquet"))
+        return self._query(model, files, datetime.fromisoformat("0001-01-02T00:00:00+00:00"), _FAR, _FAR)
+
+    def newest(self, model: str) -> datetime | None:
+        """The newest event time in the log."""
+        folders = sorted((self._root / model / "predictions").glob("date=*"), reverse=True)
+        for folder in folders:
+            if files := sorted(folder.glob("*.parquet")):
+                row = _run(f"SELECT max(event_time)::VARCHAR FROM {_files(files)}", {}).fetchone()  # noqa: S608
+                return datetime.fromisoformat(row[0])
+        return None
+
+    def _query(self, model: str, files: list[Path], start: datetime, end: datetime, as_of: datetime) -> pd.DataFrame:
+        if not files:
+            return _empty()
+        labels = sorted((self._root / model / "feedback").glob("date=*/*.parquet"))
+        feedback = _files(labels) if labels else _NO_FEEDBACK
+        query = _JOIN.format(predictions=_files(files), feedback=feedback)
+        frame: pd.DataFrame = _run(query, {"start": start, "end": end, "as_of": as_of}).df()
+        return frame
+
+
+def _run(query: str, values: dict[str, Any]) -> Any:
+    import duckdb
+
+    connection = duckdb.connect(config={"TimeZone": "UTC", "threads": 2})
+    return connection.execute(query, values)
+
+
+def _files(files: list[Path]) -> str:
+    """A table of the files; versions may have different features."""
+    names = ", ".join("'" + str(file).replace("'", "''") + "'" for file in files)
+    return f"read_parquet([{names}], union_by_name = true, hive_partitioning = false)"
+
+
+def _empty() -> pd.DataFrame:
+    import pandas as pd
+
+    frame = pd.DataFrame({name: pd.Series(dtype=object) for name in (*_ALWAYS, "error")})
+    frame = frame.assign(**{name: pd.Series(dtype=float) for name in _NUMBERS})
+    return frame.assign(**{n: pd.Series(dtype="datetime64[us, UTC]") for n in ("event_time", "served_at", "label_at")})

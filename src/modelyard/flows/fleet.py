@@ -1,0 +1,111 @@
+"""Bringing the gateway's replicas to a wanted route, and checking that they are there."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+
+from modelyard.core.errors import Conflict, IntegrityError, Unavailable
+from modelyard.core.records import Release
+from modelyard.core.verdict import Measurement
+from modelyard.ports.fleet import Arm, ReplicaState, Route
+from modelyard.ports.platform import Platform
+
+TOLERANCE = 1e-5
+"""Replicas may differ in the last digits: a row scored in a batch is not bit-equal to a row scored alone."""
+
+
+def arm_of(platform: Platform, release: Release) -> Arm:
+    """A release as a route names it."""
+    return Arm(release=release.digest, version=release.version, bundle=platform.ledger.releases.bundle(release.digest))
+
+
+def follow(platform: Platform, route: Route, now: datetime) -> dict[str, ReplicaState]:
+    """Record the wanted route, bring every replica to it, record their acknowledgements. The same again is harmless.
+
+    Raises:
+        Unavailable: a replica did not acknowledge; the others follow already, and doing this again goes on.
+        Conflict: a replica refuses the route (a bundle that it cannot serve).
+    """
+    rollouts = platform.ledger.rollouts
+    generation = rollouts.set_route(route.model, route.to_dict())
+    states = platform.fleet.apply(route, generation)
+    for replica, state in states.items():
+        if state.generation != generation:
+            raise Unavailable(f"{replica} is at generation {state.generation} of {route.model}, not {generation}")
+        rollouts.ack(route.model, replica, generation, now)
+    return states
+
+
+def restore(platform: Platform, model: str, now: datetime) -> dict[str, ReplicaState]:
+    """Push the wanted route again, for replicas that were restarted or are new. Nothing wanted: nothing done."""
+    wanted = platform.ledger.rollouts.route(model)
+    return {} if wanted is None else follow(platform, Route.model_validate(wanted[1]), now)
+
+
+def smoke(platform: Platform, model: str, arm: Arm) -> Measurement:
+    """Ask every replica the example of a version's bundle; counts what is not as it should be.
+
+    Every replica must answer every row with a probability, all alike, and the version must be the expected one
+    wherever the champion answered.
+    """
+    rows = example(arm)
+    answers = platform.fleet.predict(model, {"rows": rows})
+    problems = [p for answer in answers for p in _problems(answer, arm, len(rows))]
+    first = _scores(answers[0]) if answers else {}
+    for answer in answers[1:]:
+        problems += [
+            f"{key}: {score:.6f} on one replica, {first.get(key, float('nan')):.6f} on another"
+            for key, score in _scores(answer).items()
+            if not abs(score - first.get(key, float("nan"))) <= TOLERANCE
+        ]
+    if not answers:
+        return Measurement(name="smoke", value=None, why="there is no replica to ask")
+    return Measurement(name="smoke", value=len(problems), n=len(answers), evidence="; ".join(problems[:5]))
+
+
+def verify_alone(platform: Platform, model: str, champion: Arm | None) -> None:
+    """Probe that on every replica this version answers everything and no other is asked.
+
+    Raises:
+        Conflict: a replica does something else.
+    """
+    wanted = None if champion is None else champion.release
+    for replica, state in platform.fleet.state(model).items():
+        if (state.champion, state.challenger, state.weight) != (wanted, None, 0):
+            raise Conflict(f"{replica} answers with {state.champion} and {state.challenger} at {state.weight}")
+    if champion is not None:
+        probe = smoke(platform, model, champion)
+        if probe.value != 0:
+            raise Conflict(f"the replicas of {model} do not answer as they should: {probe.evidence or probe.why}")
+
+
+def example(arm: Arm) -> list[dict[str, Any]]:
+    """The rows of a bundle's ``example.json``.
+
+    Raises:
+        IntegrityError: the bundle has none.
+    """
+    from modelyard.release.bundle import read_bundle
+
+    data = read_bundle(arm.bundle).files.get("example.json")
+    rows: list[dict[str, Any]] = json.loads(data)["rows"] if data else []
+    if not rows:
+        raise IntegrityError(f"{arm.bundle} has no example to ask the replicas")
+    return rows
+
+
+def _problems(answer: dict[str, Any], arm: Arm, rows: int) -> list[str]:
+    predictions = answer["predictions"]
+    problems = [] if len(predictions) == rows else [f"{len(predictions)} answers to {rows} rows"]
+    for one in predictions:
+        if not 0 <= one["probability"] <= 1:
+            problems.append(f"{one['key']}: {one['probability']} is no probability")
+        if one["variant"] == "champion" and one["version"] != arm.version:
+            problems.append(f"{one['key']}: version {one['version']} answered instead of {arm.version}")
+    return problems
+
+
+def _scores(answer: dict[str, Any]) -> dict[str, float]:
+    return {one["key"]: one["probability"] for one in answer["predictions"]}

@@ -1,0 +1,316 @@
+"""The staged rollout of a release, one step at a time. Every step may be repeated: what was done stays done.
+
+Each step writes down what is wanted, does it, and writes down that it was done; after a crash at any point the same
+step leads to the same end. Users are protected first: the split changes before anything is written about it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from modelyard.config.project import load_project
+from modelyard.core.digest import digest_json, short
+from modelyard.core.errors import Conflict, NotApproved, Unavailable
+from modelyard.core.records import AnalysisRun, AuditEvent, Incident, Release
+from modelyard.core.verdict import Decision, Measurement, Severity
+from modelyard.flows.fleet import arm_of, follow, restore, smoke, verify_alone
+from modelyard.flows.projections import project_aliases
+from modelyard.ports.fleet import Arm, ReplicaState, Route
+from modelyard.ports.platform import Platform
+from modelyard.rollout import evidence
+from modelyard.rollout.decide import decide
+from modelyard.rollout.policy import load_rollout_policy
+from modelyard.rollout.state import RolloutState
+
+APPROVED = "approve"
+PLATFORM = "modelyard"
+
+
+def start(platform: Platform, release: str, now: datetime) -> str:
+    """Open the rollout of an approved release; returns its id. The same release and approval find the same rollout.
+
+    Raises:
+        NotApproved: the release is not ready, or its approval was not given for its newest gate decision.
+        Conflict: another rollout of the model is open.
+    """
+    ledger = platform.ledger
+    body = ledger.releases.get(release)
+    gates, governance = _approval(platform, body)
+    rollout = f"{body.model}-v{body.version}-{short(digest_json([release, governance.digest]), 8)}"
+    champion = ledger.releases.champion(body.model)
+    state = RolloutState(
+        id=rollout,
+        model=body.model,
+        release=release,
+        challenger=arm_of(platform, body),
+        champion=None if champion is None else arm_of(platform, champion),
+        strategy="first" if champion is None else "canary",
+        paired=not load_project(body.model, platform.settings).spec.label.depends_on_answer,
+        policy=load_rollout_policy(platform.settings, body.model),
+        gates=gates.digest,
+        governance=governance.digest,
+        as_of=body.as_of,
+        opened_at=now,
+    )
+    if champion is not None and champion.digest == release and ledger.rollouts.current(body.model) is None:
+        known = [old["id"] for old in ledger.rollouts.history(body.model)]
+        if rollout not in known:
+            raise Conflict(f"{body.model} version {body.version} is the champion already")
+    ledger.rollouts.open(rollout, body.model, release, state.to_dict(), now)
+    _audit_once(platform, status(platform, rollout), "rollout opened", PLATFORM, now, "approved")
+    return rollout
+
+
+def status(platform: Platform, rollout: str) -> RolloutState:
+    """Where a rollout stands. Raises ``NotFound``."""
+    return RolloutState.model_validate(platform.ledger.rollouts.get(rollout)[0])
+
+
+def enter(platform: Platform, rollout: str, stage: int, now: datetime) -> RolloutState:
+    """Bring every replica to the split of a stage. A stage that has been entered is entered.
+
+    Raises:
+        Conflict: the stage before has not been passed, or a replica refuses the version.
+        Unavailable: a replica did not acknowledge; doing it again goes on.
+    """
+    state = status(platform, rollout)
+    if state.stage >= stage:
+        return state
+    state = _save(platform, state, state.begin_stage(stage, now))
+    follow(platform, route_of(state, stage, len(platform.settings.gateway_urls)), now)
+    return _save(platform, state, state.enter(stage, now))
+
+
+def look(platform: Platform, rollout: str, now: datetime) -> RolloutState:
+    """Measure and decide, and record both; nothing is done yet. ``state.action`` says what is to be done.
+
+    A closed rollout, or one that has decided already, is returned as it is.
+    """
+    state = status(platform, rollout)
+    if state.status != "running" or state.action in ("advance", "promote", "rollback"):
+        return state
+    run = decide(state, measure(platform, state, now), now)
+    platform.ledger.rollouts.look(run)
+    if run.action == "ask":
+        _ask(platform, state, run, now)
+    return _save(platform, state, state.looked(run.action, "; ".join(run.reasons), now))
+
+
+def measure(platform: Platform, state: RolloutState, now: datetime) -> list[Measurement]:
+    """What a look is based on. A replica that is behind is brought to the wanted route first."""
+    if state.strategy == "first":
+        return [_smoke(platform, state)]
+    states = _replicas(platform, state, now)
+    frame = platform.predictions.rollout(state.model, state.id)
+    challenger, champion = (frame[frame["variant"] == v] for v in ("challenger", "champion"))
+    entered = state.entered_at or state.opened_at
+    # Fallbacks are the champion's answers to the challenger's failures: they say nothing of its own latency.
+    in_stage, own = challenger[challenger["served_at"] >= entered], champion[champion["error"] == ""]
+    return [
+        Measurement(name="seconds_in_stage", value=(now - entered).total_seconds(), unit="s"),
+        evidence.trips(states),
+        evidence.rows("challenger", in_stage),
+        evidence.rows("champion", own[own["served_at"] >= entered]),
+        evidence.error_rate("challenger", states),
+        evidence.error_rate("champion", states),
+        evidence.latency_p95("challenger", in_stage),
+        evidence.latency_p95("champion", own),
+        evidence.loss_difference(frame, state.policy.quality, paired=state.paired),
+    ]
+
+
+def promote(platform: Platform, rollout: str, now: datetime, *, by: str = "", why: str = "") -> RolloutState:
+    """Make the release the champion, in the ledger, on every replica, in MLflow's aliases.
+
+    With ``by`` a person insists before the last stage was passed; this is recorded as a manual override.
+
+    Raises:
+        Conflict: it has not been earned, and nobody insists; or the release was quarantined meanwhile.
+    """
+    state = status(platform, rollout)
+    reason = f"manual override by {by}: {why}" if by else state.reason
+    state = _save(platform, state, state.begin_promotion(reason, by or PLATFORM, now, by_hand=bool(by)))
+    at = state.decided_at or now
+    if not state.closed:
+        platform.ledger.releases.crown(state.model, state.release, rollout, at)
+        follow(platform, Route(model=state.model, champion=state.challenger), now)
+        verify_alone(platform, state.model, state.challenger)
+        _conclude(platform, state, "promote", at)
+        state = _save(platform, state, state.finish(now), closed=now)
+    project_aliases(platform, state.model)
+    return state
+
+
+def rollback(platform: Platform, rollout: str, reason: str, now: datetime, *, by: str = "") -> RolloutState:
+    """Give all traffic back to the champion, verify it on every replica, quarantine the release, say so.
+
+    Raises:
+        Conflict: the release is champion already, or a replica does something else.
+        Unavailable: a replica did not acknowledge (the others are back already); doing it again goes on.
+    """
+    state = status(platform, rollout)
+    state = _save(platform, state, state.begin_rollback(reason or state.reason, by or PLATFORM, now))
+    at = state.decided_at or now
+    if not state.closed:
+        follow(platform, Route(model=state.model, champion=state.champion), now)
+        platform.ledger.releases.mark(state.release, "quarantined", state.reason)
+        verify_alone(platform, state.model, state.champion)
+        _conclude(platform, state, "rollback", at)
+        platform.ledger.journal.raise_incident(_rolled_back(state, at))
+        state = _save(platform, state, state.finish(now), closed=now)
+    project_aliases(platform, state.model)
+    return state
+
+
+def abort(platform: Platform, model: str, by: str, why: str, now: datetime) -> RolloutState:
+    """Roll the open rollout of a model back by hand. Raises ``Conflict`` when none is open."""
+    return rollback(platform, _open(platform, model), f"aborted by {by}: {why}", now, by=by)
+
+
+def pause(platform: Platform, model: str, by: str, now: datetime, *, paused: bool = True) -> RolloutState:
+    """Hold the open rollout where it is (guardrails and clear harm still end it), or let it go on."""
+    state = status(platform, _open(platform, model))
+    changed = _save(platform, state, state.pause(paused, by, now))
+    _audit_once(platform, changed, f"rollout {'paused' if paused else 'resumed'}", by, now, "by hand")
+    return changed
+
+
+def route_of(state: RolloutState, stage: int, replicas: int) -> Route:
+    """The route of a stage. A first release is the champion of its own rollout: there is nobody to compare it with."""
+    if state.champion is None:
+        return Route(model=state.model, champion=state.challenger, rollout=state.id)
+    return Route(
+        model=state.model,
+        champion=state.champion,
+        challenger=state.challenger,
+        weight=state.stages[stage].basis_points,
+        salt=state.release,
+        paired=state.paired,
+        rollout=state.id,
+        guardrails=state.policy.guardrails.limits(replicas).to_dict(),
+    )
+
+
+def _approval(platform: Platform, release: Release) -> tuple[Decision, Decision]:
+    """The newest gate decision and the approval that was given for that very evidence."""
+    ledger = platform.ledger
+    name = f"{release.model} version {release.version}"
+    if (found := ledger.releases.state(release.digest)) != "ready":
+        raise NotApproved(f"{name} is {found}, not ready; gates and governance come first")
+    gates = ledger.journal.decisions(release.model, "gates", release.digest)
+    answers = ledger.journal.decisions(release.model, "governance", release.digest)
+    if not gates or not answers:
+        raise NotApproved(f"{name} has no {'gate decision' if not gates else 'governance decision'} on record")
+    newest, answer = gates[-1], answers[-1]
+    if answer.action != APPROVED:
+        raise NotApproved(f"{name} was not approved: {answer.summary}")
+    if newest.digest not in answer.evidence:
+        raise NotApproved(
+            f"{name}: the approval was given for other evidence than gate decision {short(newest.digest)}"
+        )
+    return newest, answer
+
+
+def _replicas(platform: Platform, state: RolloutState, now: datetime) -> dict[str, ReplicaState]:
+    wanted = platform.ledger.rollouts.route(state.model)
+    try:
+        states = platform.fleet.state(state.model)
+        if wanted is None or all(s.generation == wanted[0] for s in states.values()):
+            return states
+    except Unavailable:
+        pass  # a replica that was restarted without its state knows no model until it is told
+    return restore(platform, state.model, now)
+
+
+def _smoke(platform: Platform, state: RolloutState) -> Measurement:
+    try:
+        return smoke(platform, state.model, state.challenger)
+    except Unavailable as error:
+        return Measurement(name="smoke", value=None, why=str(error))
+
+
+def _save(platform: Platform, old: RolloutState, new: RolloutState, *, closed: datetime | None = None) -> RolloutState:
+    """Keep a change, unless another writer was there first (then ``Conflict``)."""
+    if new == old and closed is None:
+        return new
+    body, revision = platform.ledger.rollouts.get(old.id)
+    if RolloutState.model_validate(body) != old:
+        raise Conflict(f"rollout {old.id} was changed by somebody else meanwhile; look again")
+    platform.ledger.rollouts.save(old.id, new.to_dict(), revision, closed_at=closed)
+    return new
+
+
+def _conclude(platform: Platform, state: RolloutState, action: str, at: datetime) -> None:
+    looks = platform.ledger.rollouts.looks(state.id)
+    decision = Decision(
+        kind="rollout",
+        action=action,
+        model=state.model,
+        subject=state.release,
+        reasons=(state.reason or action,),
+        verdicts=looks[-1].verdicts if looks else (),
+        evidence=(state.gates, state.governance, *(run.digest for run in looks)),
+        policy=state.policy.digest,
+        as_of=at,
+    )
+    platform.ledger.journal.decide(decision)
+    _audit_once(platform, state, f"rollout {action}", state.decided_by or PLATFORM, at, state.reason)
+
+
+def _audit_once(platform: Platform, state: RolloutState, action: str, actor: str, at: datetime, reason: str) -> None:
+    """The log only grows: a step that is repeated after a crash must not be written down twice."""
+    event = AuditEvent(
+        at=at,
+        actor=actor,
+        action=action,
+        model=state.model,
+        subject=state.release,
+        reason=reason or action,
+        digests=(state.gates, state.governance),
+        detail={"rollout": state.id, "version": state.challenger.version, "stage": state.stage},
+    )
+    journal = platform.ledger.journal
+    repeatable = action in ("rollout paused", "rollout resumed")
+    same = (e for _, e in journal.audit_log(state.model) if e.action == action and e.detail.get("rollout") == state.id)
+    if repeatable or next(same, None) is None:
+        journal.audit(event)
+
+
+def _ask(platform: Platform, state: RolloutState, run: AnalysisRun, now: datetime) -> None:
+    platform.ledger.journal.raise_incident(
+        Incident(
+            key=f"rollout-undecided:{state.id}",
+            model=state.model,
+            kind="rollout",
+            severity=Severity.WARNING,
+            title=f"{state.summary}: undecided at its deadline",
+            detail="; ".join(run.reasons),
+            opened_at=now,
+            evidence=(run.digest,),
+            next_step=f"`modelyard rollout promote {state.model}` or `modelyard rollout abort {state.model}`",
+        )
+    )
+
+
+def _rolled_back(state: RolloutState, at: datetime) -> Incident:
+    return Incident(
+        key=f"rolled-back:{state.id}",
+        model=state.model,
+        kind="rollout",
+        severity=Severity.BLOCKER if state.champion is None else Severity.WARNING,
+        title=f"{state.model} version {state.challenger.version} was rolled back",
+        detail=state.reason,
+        opened_at=at,
+        evidence=(state.release, state.gates, state.governance),
+        next_step=f"The release is quarantined; `modelyard rollout history {state.model}` shows the evidence.",
+    )
+
+
+def _open(platform: Platform, model: str) -> str:
+    rollout = platform.ledger.rollouts.current(model)
+    if rollout is None:
+        raise Conflict(f"no rollout of {model} is open")
+    return rollout
+
+
+__all__ = ["Arm", "abort", "enter", "look", "pause", "promote", "restore", "rollback", "start", "status"]

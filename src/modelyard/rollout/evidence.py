@@ -1,0 +1,123 @@
+"""From rows of the prediction log to the measurements of a look. Pure: nothing is judged here.
+
+Names: ``seconds_in_stage``, ``guardrail_trips``, ``rows``, ``error_rate``, ``latency_p95_ms`` (by variant) and
+``loss_difference``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isfinite
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modelyard.core.verdict import Measurement
+from modelyard.ports.fleet import ReplicaState
+from modelyard.rollout.policy import Quality
+from modelyard.stats.intervals import wilson
+from modelyard.stats.sequential import confidence_sequence
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CLIP = 1e-3
+"""Probabilities are clipped to [CLIP, 1 - CLIP] before the logarithm: one row's loss is at most 6.9, so that a single
+sure and wrong answer cannot decide a rollout."""
+
+LOSS = "loss_difference"
+
+
+def trips(states: Mapping[str, ReplicaState]) -> Measurement:
+    """How many replicas have taken the challenger off."""
+    tripped = {name: state.tripped for name, state in states.items() if state.tripped}
+    evidence = ", ".join(f"{name}: {guard}" for name, guard in sorted(tripped.items()))
+    return Measurement(name="guardrail_trips", value=len(tripped), n=len(states), evidence=evidence)
+
+
+def rows(variant: str, frame: pd.DataFrame) -> Measurement:
+    """How many rows a version answered."""
+    return Measurement(name="rows", value=len(frame), n=len(frame), variant=variant)
+
+
+def error_rate(variant: str, states: Mapping[str, ReplicaState]) -> Measurement:
+    """Rows that a version should have answered and did not, since the rollout began, over all replicas."""
+    counts = [state.counts.get(variant, {}) for state in states.values()]
+    total, failed = (int(sum(c.get(key, 0) for c in counts)) for key in ("rows", "errors"))
+    if not total:
+        return Measurement(name="error_rate", value=None, why="no rows yet", variant=variant)
+    low, high = wilson(min(failed, total), total)
+    return Measurement(name="error_rate", value=failed / total, n=total, low=low, high=high, variant=variant)
+
+
+def latency_p95(variant: str, frame: pd.DataFrame) -> Measurement:
+    """The 95th percentile of the time to answer, with the order statistics' 95% interval (binomial)."""
+    values = np.sort(frame["latency_ms"].to_numpy(dtype=float))
+    n = len(values)
+    if not n:
+        return Measurement(name="latency_p95_ms", value=None, why="no rows yet", variant=variant, unit="ms")
+    spread = 1.96 * (n * 0.95 * 0.05) ** 0.5
+    low, mid, high = (
+        values[int(np.clip(round(place), 0, n - 1))] for place in (n * 0.95 - spread, n * 0.95, n * 0.95 + spread)
+    )
+    return Measurement(name="latency_p95_ms", value=mid, n=n, low=low, high=high, variant=variant, unit="ms")
+
+
+def loss_difference(frame: pd.DataFrame, quality: Quality, *, paired: bool) -> Measurement:
+    """Mean logloss of the challenger minus the champion's on labelled rows, as a confidence sequence.
+
+    Paired: on rows that both scored. The interval has level ``1 - 2 alpha``, so each end may be used alone at
+    ``alpha``. A key that was asked about several times counts once, with its first answer.
+    """
+    labelled = frame[frame["label"].notna() & frame["score"].notna()].drop_duplicates("key")
+    if paired:
+        labelled = labelled[labelled["other_score"].notna()]
+        return _measured(*_paired(labelled), quality)
+    return _unpaired(labelled, quality)
+
+
+def logloss(scores: NDArray[np.float64], labels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The loss of each row, with clipped probabilities."""
+    p = np.clip(scores, CLIP, 1 - CLIP)
+    return np.asarray(-(labels * np.log(p) + (1 - labels) * np.log(1 - p)))
+
+
+def _losses(frame: pd.DataFrame, column: str) -> NDArray[np.float64]:
+    return logloss(frame[column].to_numpy(dtype=float), frame["label"].to_numpy(dtype=float))
+
+
+def _paired(frame: pd.DataFrame) -> tuple[float, float, int]:
+    answered, other = _losses(frame, "score"), _losses(frame, "other_score")
+    sign = np.where(frame["variant"].to_numpy() == "challenger", 1.0, -1.0)
+    return _moments(sign * (answered - other))
+
+
+def _moments(values: NDArray[np.float64]) -> tuple[float, float, int]:
+    n = len(values)
+    return (float(values.mean()) if n else 0.0, float(values.var(ddof=1)) if n > 1 else 0.0, n)
+
+
+def _measured(mean: float, variance: float, n: int, quality: Quality) -> Measurement:
+    if n < 2 or (variance == 0.0 and mean != 0.0):
+        return Measurement(name=LOSS, value=None, n=n, why=f"{n} labelled rows are no evidence yet")
+    low, high = confidence_sequence(mean, variance, n, 2 * quality.alpha, n_opt=quality.min_rows)
+    return _between(mean, low, high, n, quality)
+
+
+def _unpaired(frame: pd.DataFrame, quality: Quality) -> Measurement:
+    """Each version on its own rows: two sequences at half the level each, subtracted."""
+    ends, sizes = {}, {}
+    for variant in ("challenger", "champion"):
+        mean, variance, sizes[variant] = _moments(_losses(frame[frame["variant"] == variant], "score"))
+        low, high = confidence_sequence(mean, variance, sizes[variant], quality.alpha, n_opt=quality.min_rows)
+        ends[variant] = (mean, low, high)
+    (mean_b, low_b, high_b), (mean_a, low_a, high_a) = ends["challenger"], ends["champion"]
+    return _between(mean_b - mean_a, low_b - high_a, high_b - low_a, min(sizes.values()), quality)
+
+
+def _between(mean: float, low: float, high: float, n: int, quality: Quality) -> Measurement:
+    if not (isfinite(low) and isfinite(high)):
+        return Measurement(name=LOSS, value=None, n=n, why=f"{n} labelled rows are no evidence yet")
+    confidence = 1 - 2 * quality.alpha
+    return Measurement(name=LOSS, value=mean, n=n, low=low, high=high, confidence=confidence, unit="nats")

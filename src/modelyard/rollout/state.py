@@ -1,0 +1,172 @@
+"""A rollout's state: a frozen value, and the only ways in which it may change.
+
+    pending ── enter(0) ─► running(0) ── advance, enter(1) ─► running(1) … ── promote ─► promoting ─► promoted
+                              │                                                │
+                              └────────────────── roll back ──────────────────┴─► rolling_back ─► rolled_back
+
+Each change writes down what is wanted before anything is done about it; a crash in between is made good by doing the
+same again. ``promoting`` and ``rolling_back`` are such intentions: from them there is one way, forward.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, Literal, Self
+
+from modelyard.core.errors import Conflict
+from modelyard.core.value import Digest, ModelName, Moment, Value
+from modelyard.ports.fleet import Arm
+from modelyard.rollout.policy import RolloutPolicy, Stage
+
+Status = Literal["pending", "running", "promoting", "promoted", "rolling_back", "rolled_back"]
+Action = Literal["hold", "advance", "promote", "rollback", "ask"]
+CLOSED: tuple[Status, ...] = ("promoted", "rolled_back")
+
+
+class Event(Value):
+    """Something that happened to a rollout."""
+
+    at: Moment
+    kind: str
+    stage: int
+    detail: str = ""
+
+
+class RolloutState(Value):
+    """Where a rollout stands.
+
+    ``champion`` is None for the first release of a model (strategy ``first``: one stage, everybody, after warm-up and
+    smoke test). ``stage`` is the one entered last, -1 before the first. ``action`` is what the last look came to.
+    ``policy`` is the policy at the start: a file that changes under a running rollout does not change it.
+    """
+
+    id: str
+    model: ModelName
+    release: Digest
+    challenger: Arm
+    champion: Arm | None
+    strategy: Literal["canary", "first"]
+    paired: bool
+    policy: RolloutPolicy
+    gates: Digest
+    governance: Digest
+    as_of: Moment
+    opened_at: Moment
+    status: Status = "pending"
+    stage: int = -1
+    entering: int = -1
+    entered_at: Moment | None = None
+    looks: int = 0
+    next_look_at: Moment | None = None
+    action: Action = "hold"
+    paused: bool = False
+    reason: str = ""
+    decided_at: Moment | None = None
+    decided_by: str = ""
+    events: tuple[Event, ...] = ()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has ended."""
+        return self.status in CLOSED
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages to go through; for a first release the last one alone."""
+        return self.policy.stages if self.strategy == "canary" else self.policy.stages[-1:]
+
+    @property
+    def current(self) -> Stage:
+        """The stage entered last. Raises ``Conflict`` before the first."""
+        if self.stage < 0:
+            raise Conflict(f"rollout {self.id} has not entered a stage yet")
+        return self.stages[self.stage]
+
+    @property
+    def last_stage(self) -> bool:
+        """Whether there is no stage after this one."""
+        return self.stage == len(self.stages) - 1
+
+    @property
+    def deadline(self) -> datetime | None:
+        """When the current stage must have come to something."""
+        return None if self.entered_at is None else self.entered_at + timedelta(seconds=self.current.max_seconds)
+
+    @property
+    def summary(self) -> str:
+        """One line for people."""
+        share = f" at {self.current.weight:g}%" if self.stage >= 0 and not self.closed else ""
+        why = f": {self.reason}" if self.reason else ""
+        return f"{self.model} version {self.challenger.version}: {self.status.replace('_', ' ')}{share}{why}"
+
+    def begin_stage(self, stage: int, at: datetime) -> Self:
+        """Want to enter a stage; the same again changes nothing.
+
+        Raises:
+            Conflict: the stage before has not been passed, or the rollout is ending.
+        """
+        if self.entering == stage and self.status in ("pending", "running"):
+            return self
+        first = stage == 0 and self.stage == -1
+        passed = stage == self.stage + 1 and self.action == "advance" and self.status == "running"
+        if self.status not in ("pending", "running") or not (first or passed) or stage >= len(self.stages):
+            raise Conflict(f"{self.id} cannot enter stage {stage}: it is {self.status} in {self.stage}, {self.action}")
+        return self._with("entering", stage, at, entering=stage)
+
+    def enter(self, stage: int, at: datetime) -> Self:
+        """Every replica follows the stage's split now. Raises ``Conflict`` when it was not begun."""
+        if self.stage == stage:
+            return self
+        if self.entering != stage or self.status not in ("pending", "running"):
+            raise Conflict(f"{self.id}: stage {stage} was not begun")
+        first_look = at + timedelta(seconds=min(self.policy.look_every_seconds, self.stages[stage].min_seconds))
+        changes: dict[str, Any] = {"status": "running", "stage": stage, "entered_at": at, "looks": 0, "action": "hold"}
+        return self._with("entered", stage, at, **changes, next_look_at=first_look)
+
+    def looked(self, action: Action, reason: str, at: datetime) -> Self:
+        """What a look came to."""
+        if self.status != "running":
+            raise Conflict(f"{self.id} is {self.status}; there is nothing to look at")
+        later = at + timedelta(seconds=self.policy.look_every_seconds)
+        changes = {"looks": self.looks + 1, "next_look_at": later, "action": action, "reason": reason}
+        if action == self.action:
+            return self.model_copy(update=changes)
+        return self._with(action, self.stage, at, reason, **changes)
+
+    def pause(self, paused: bool, by: str, at: datetime) -> Self:
+        """Hold whatever the looks say (a trip or clear harm excepted), or go on."""
+        if self.closed or paused == self.paused:
+            return self
+        return self._with("paused" if paused else "resumed", self.stage, at, by, paused=paused)
+
+    def begin_promotion(self, reason: str, by: str, at: datetime, *, by_hand: bool = False) -> Self:
+        """Decide for the release. Raises ``Conflict`` unless the last stage was passed or a person insists."""
+        if self.status in ("promoting", "promoted"):
+            return self
+        earned = self.status == "running" and self.last_stage and self.action == "promote"
+        if not (earned or (by_hand and self.status == "running")):
+            raise Conflict(f"{self.id} has not earned promotion: {self.status}, stage {self.stage}, {self.action}")
+        changes = {"status": "promoting", "reason": reason, "decided_at": at, "decided_by": by}
+        return self._with("promoting", self.stage, at, reason, **changes)
+
+    def begin_rollback(self, reason: str, by: str, at: datetime) -> Self:
+        """Decide against the release. Raises ``Conflict`` once it is being promoted."""
+        if self.status in ("rolling_back", "rolled_back"):
+            return self
+        if self.status in ("promoting", "promoted"):
+            raise Conflict(f"{self.id} is {self.status}; to go back to the version before, roll that one out again")
+        changes = {"status": "rolling_back", "reason": reason, "decided_at": at, "decided_by": by}
+        return self._with("rolling_back", self.stage, at, reason, **changes)
+
+    def finish(self, at: datetime) -> Self:
+        """What was decided has been done everywhere."""
+        if self.closed:
+            return self
+        if self.status not in ("promoting", "rolling_back"):
+            raise Conflict(f"{self.id} is {self.status}; nothing has been decided")
+        status: Status = "promoted" if self.status == "promoting" else "rolled_back"
+        return self._with(status, self.stage, at, self.reason, status=status, next_look_at=None)
+
+    def _with(self, kind: str, stage: int, at: datetime, detail: str = "", **changes: Any) -> Self:
+        event = Event(at=at, kind=kind, stage=stage, detail=detail)
+        return type(self).model_validate(self.model_copy(update={**changes, "events": (*self.events, event)}).to_dict())
