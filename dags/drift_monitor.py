@@ -8,7 +8,7 @@ from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowSkipException
 from modelyard_airflow import catalogue
 from modelyard_airflow.links import DriftReport
-from modelyard_airflow.tasks import AS_OF, as_of, common, context, flow, platform
+from modelyard_airflow.tasks import AS_OF, as_of, common, context, flow, is_busy, platform
 
 
 @flow(DriftReport)
@@ -16,8 +16,9 @@ def check(model: str) -> dict[str, Any]:
     """Check the model as of the run's moment; the check and the governor's decision are kept in the ledger."""
     from modelyard.flows import monitor
 
-    moment = as_of(model)
-    decision = monitor.check(platform(), model, moment)
+    moment, run = as_of(model), context()["dag_run"].run_id
+    busy = is_busy(catalogue.dag_id(model, "retrain"))
+    decision = monitor.check(platform(), model, moment, run_key=run, retraining_open=busy)
     return {
         "as_of": moment.isoformat(),
         "decision": decision.digest,

@@ -104,3 +104,10 @@ def retry_delay(model: str) -> timedelta:
     if (delay := duration(text)) is None:
         raise ConfigError("retry_delay", text, "a duration such as 30s", where=str(SCHEDULES))
     return delay
+
+
+def rollout_stages(model: str) -> int:
+    """How many stages the model's rollout policy has."""
+    from modelyard.rollout.policy import load_rollout_policy
+
+    return len(load_rollout_policy(settings(), model).stages)

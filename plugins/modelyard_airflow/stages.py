@@ -1,4 +1,4 @@
-"""A stage of a rollout as one deferrable task: look, wait without a worker, look again."""
+"""A stage of a rollout as one deferrable task: enter, wait without a worker, look, wait again."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk import BaseOperator
+from airflow.sdk.bases.skipmixin import SkipMixin
 from airflow.sdk.exceptions import AirflowSkipException
 
 from modelyard_airflow.tasks import acting, platform
@@ -14,38 +16,54 @@ from modelyard_airflow.tasks import acting, platform
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from modelyard.rollout.state import RolloutState
 
-class StageOperator(BaseOperator):
+
+class StageOperator(BaseOperator, SkipMixin):
     """Brings a rollout into one stage and looks at it until the rollout leaves the stage.
 
     Between looks the task is deferred to an absolute moment, so a restart of the scheduler or the triggerer neither
     shortens nor prolongs a stage. Entering a stage and looking at it are idempotent: the rollout's state is in the
-    ledger, the task only asks it to go on. A stage that the rollout has left already, or never comes to, is skipped.
+    ledger, the task only asks it to go on. A stage that the rollout never comes to is skipped.
     """
 
     template_fields: Sequence[str] = ("rollout",)
+    inherits_from_skipmixin = True
     ui_color = "#e8f4e8"
 
     def __init__(self, *, rollout: Any, stage: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.rollout, self.stage = rollout, stage
 
-    def execute(self, context: Context) -> Any:  # noqa: ARG002  Airflow's signature
-        """Enter the stage."""
+    def execute(self, context: Context) -> Any:
+        """Enter the stage; on a retry, go on from where the ledger says that the rollout stands."""
         from modelyard.flows import rollout
 
-        now = datetime.now(UTC)
-        state = acting(rollout.enter)(platform(), self.rollout, self.stage, now)
-        return self._go_on(state)
+        here = platform()
+        state = rollout.status(here, self.rollout)
+        if self.stage >= len(state.stages):
+            raise AirflowSkipException(f"this rollout has {len(state.stages)} stage(s)")
+        if state.closed or state.action == "rollback":
+            raise AirflowSkipException(state.summary)
+        return self._go_on(context, acting(rollout.enter)(here, self.rollout, self.stage, datetime.now(UTC)))
 
     def look(self, context: Context, event: Any) -> Any:  # noqa: ARG002  Airflow's signature
         """Look at the stage, after the wait."""
         from modelyard.flows import rollout
 
-        state = acting(rollout.look)(platform(), self.rollout, datetime.now(UTC))
-        return self._go_on(state)
+        return self._go_on(context, acting(rollout.look)(platform(), self.rollout, datetime.now(UTC)))
 
-    def _go_on(self, state: Any) -> str:
-        if state.stage != self.stage or state.closed:
-            raise AirflowSkipException(state.summary)
-        raise NotImplementedError
+    def _go_on(self, context: Context, state: RolloutState) -> str:
+        self.log.info("look %d: %s: %s", state.looks, state.action, state.summary)
+        if state.action == "rollback" or state.status != "running":
+            self._end(context)
+        elif state.stage == self.stage and state.action in ("hold", "ask") and state.next_look_at is not None:
+            self.defer(trigger=DateTimeTrigger(moment=state.next_look_at), method_name="look")
+        return state.summary
+
+    def _end(self, context: Context) -> None:
+        """The rollout is decided: later stages are skipped at once, for the outcome is waiting to be carried out."""
+        stages = context["task"].get_flat_relatives(upstream=False)
+        later = [task for task in stages if isinstance(task, StageOperator)]
+        if later:
+            self.skip(ti=context["ti"], tasks=later)

@@ -104,6 +104,11 @@ def given(key: str, default: Any = None) -> Any:
     return default if value in (None, "") else value
 
 
+def is_busy(dag: str) -> bool:
+    """Whether a run of this DAG is under way or waits for its turn."""
+    return bool(context()["ti"].get_dr_count(dag_id=dag, states=["queued", "running"]))
+
+
 def as_of(model: str) -> datetime:
     """The moment up to which the run may know things.
 

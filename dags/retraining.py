@@ -1,0 +1,156 @@
+"""Retraining: from a reason to a release that governance has answered for, and on to its rollout.
+
+Runs by the calendar, by the drift asset's event, or by hand; whatever started it, the release records the reason. One
+cause gives one retraining: a run that finds a rollout open, or its cause answered already, is skipped and says so.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
+from airflow.sdk import DAG, Param, TriggerRule, task
+from airflow.sdk.exceptions import AirflowSkipException
+from modelyard_airflow import catalogue
+from modelyard_airflow.approvals import PersonApproval
+from modelyard_airflow.cause import answered, cause
+from modelyard_airflow.links import MlflowRun, ValidationDocument, offer
+from modelyard_airflow.tasks import AS_OF, acting, as_of, common, context, flow, given, platform
+
+from modelyard.core.window import parse_moment
+
+PARAMS = {
+    **AS_OF,
+    "reason": Param("", type=["string", "null"], description="Why, for the record."),
+    "overrides": Param({}, type=["object", "null"], description="Changes to this one release; makes it high risk."),
+}
+Plan = dict[str, str]
+
+
+@flow()
+def plan(model: str) -> Plan:
+    """Settle as of when, why and for whom; be skipped when there is nothing left to retrain for."""
+    found = cause(model, context(), as_of(model))
+    if why := answered(platform(), model, found):
+        raise AirflowSkipException(why)
+    return found.identifiers()
+
+
+@flow()
+def snapshot(model: str, planned: Plan) -> str:
+    """Fix the rows; returns the snapshot's digest."""
+    from modelyard.flows import snapshot as flows
+
+    return flows.take(platform(), model, parse_moment(planned["as_of"])).content
+
+
+@flow(ValidationDocument)
+def validate(content: str) -> str:
+    """Admit the snapshot, or quarantine it and stop; returns the digest of what was admitted."""
+    from modelyard.flows import validate as flows
+
+    report = flows.validate(platform(), content)
+    offer(context(), ValidationDocument, report.document)
+    return content
+
+
+@flow(MlflowRun, execution_timeout=timedelta(hours=6))
+def train(model: str, planned: Plan, content: str) -> str:
+    """Train on the admitted snapshot; returns the release's digest."""
+    from modelyard.flows import train as flows
+
+    here = platform()
+    release = flows.train(
+        here,
+        model,
+        content,
+        as_of=parse_moment(planned["as_of"]),
+        reason=planned["reason"],
+        author=planned["author"],
+        overrides=given("overrides", {}),
+    )
+    offer(context(), MlflowRun, here.tracking.run_url(release.mlflow_run_id))
+    return release.digest
+
+
+@flow(MlflowRun)
+def evaluate(planned: Plan, release: str) -> str:
+    """Measure the release and the champion on the same rows; returns the evidence's digest."""
+    from modelyard.flows import evaluate as flows
+
+    return flows.evaluate(platform(), release, as_of=parse_moment(planned["as_of"]))
+
+
+@flow()
+def gate(planned: Plan, release: str, evidence: str) -> str:
+    """Decide whether the release may ship; fails when a blocker did not pass. Returns the decision's digest."""
+    from modelyard.flows import gate as flows
+
+    return flows.assess(platform(), release, evidence, as_of=parse_moment(planned["as_of"])).digest
+
+
+@task.branch
+@acting
+def weigh_risk(release: str, decision: str) -> str:
+    """Low risk is approved by policy, anything else by two people."""
+    from modelyard.flows import govern
+
+    return "approve_by_policy" if govern.risk(platform(), release, decision) == "low" else "first_approval"
+
+
+@flow()
+def approve_by_policy(release: str, decision: str) -> str:
+    """Record the automatic approval."""
+    from modelyard.flows import govern
+
+    return govern.approve_automatically(platform(), release, decision).digest
+
+
+@flow(trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
+def conclude(release: str, decision: str) -> str:
+    """Decide on the answers: the release becomes ready, or is turned down, which is skipped with its reason."""
+    from modelyard.flows import govern
+
+    concluded = govern.conclude(platform(), release, decision)
+    if concluded.action != "approve":
+        raise AirflowSkipException("; ".join(concluded.reasons))
+    return release
+
+
+def start_rollout(model: str) -> TriggerDagRunOperator:
+    """Start the release's rollout; a release that has one already keeps it."""
+    return TriggerDagRunOperator(
+        task_id="start_rollout",
+        trigger_dag_id=catalogue.dag_id(model, "rollout"),
+        trigger_run_id="release-{{ ti.xcom_pull(task_ids='conclude')[7:19] }}",
+        conf={"release": "{{ ti.xcom_pull(task_ids='conclude') }}"},
+        logical_date=None,
+        skip_when_already_exists=True,
+    )
+
+
+def retraining_dag(model: str) -> DAG:
+    """The DAG of one model."""
+    with DAG(
+        dag_id=catalogue.dag_id(model, "retrain"),
+        description=f"{model}: snapshot, validate, train, evaluate, gate, approve",
+        doc_md=__doc__,
+        schedule=catalogue.time_or_drift(model),
+        params=PARAMS,
+        **common(model),
+    ) as dag:
+        planned = plan(model)
+        release = train(model, planned, validate(snapshot(model, planned)))
+        decision = gate(planned, release, evaluate(planned, release))
+        about = {"model": model, "release": release, "decision": decision}
+        first = PersonApproval(task_id="first_approval", **about)
+        second = PersonApproval(task_id="second_approval", earlier=["first_approval"], **about)
+        automatic = approve_by_policy(release, decision)
+        weigh_risk(release, decision) >> [automatic, first]
+        first >> second
+        [automatic, first, second] >> conclude(release, decision) >> start_rollout(model)
+    return dag
+
+
+for name in catalogue.models("retrain"):
+    globals()[catalogue.dag_id(name, "retrain")] = retraining_dag(name)

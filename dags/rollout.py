@@ -1,0 +1,75 @@
+"""Staged rollout of one release: enter a stage, wait without a worker, look, advance or hold; promote or roll back.
+
+The rollout's state is in the platform's ledger and its traffic split in the gateway's replicas; this DAG asks them to
+go on. A guardrail that trips sends all traffic to the champion at once, whether Airflow is alive or not; the next look
+finds it and the rollout is rolled back here, with its reason.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from airflow.sdk import DAG, Param, TriggerRule
+from airflow.sdk.exceptions import AirflowSkipException
+from modelyard_airflow import catalogue
+from modelyard_airflow.stages import StageOperator
+from modelyard_airflow.tasks import common, flow, given, platform
+
+PARAMS = {"release": Param("", type="string", description="Digest of the release, as approved.")}
+
+
+@flow()
+def start() -> str:
+    """Open the rollout of the release; returns its id. The same release again finds the same rollout."""
+    from modelyard.flows import rollout
+
+    return rollout.start(platform(), str(given("release")), datetime.now(UTC))
+
+
+@flow(trigger_rule=TriggerRule.NONE_FAILED)
+def promote(opened: str) -> str:
+    """Make the release the champion, if every stage was passed."""
+    from modelyard.flows import rollout
+
+    here = platform()
+    state = rollout.status(here, opened)
+    if state.action != "promote" or state.status in ("rolling_back", "rolled_back"):
+        raise AirflowSkipException(state.summary)
+    return rollout.promote(here, opened, datetime.now(UTC)).summary
+
+
+@flow(trigger_rule=TriggerRule.NONE_FAILED)
+def roll_back(opened: str) -> str:
+    """Give all traffic back to the champion, verify it on every replica, quarantine the release."""
+    from modelyard.flows import rollout
+
+    here = platform()
+    state = rollout.status(here, opened)
+    if state.action != "rollback" and state.status not in ("rolling_back", "rolled_back"):
+        raise AirflowSkipException(state.summary)
+    return rollout.rollback(here, opened, state.reason, datetime.now(UTC)).summary
+
+
+def rollout_dag(model: str) -> DAG:
+    """The DAG of one model."""
+    with DAG(
+        dag_id=catalogue.dag_id(model, "rollout"),
+        description=f"{model}: staged rollout of a release under live traffic",
+        doc_md=__doc__,
+        schedule=None,
+        params=PARAMS,
+        **common(model),
+    ) as dag:
+        opened = start()
+        stages = [
+            StageOperator(task_id=f"stage_{n}", rollout=opened, stage=n, trigger_rule=TriggerRule.NONE_FAILED)
+            for n in range(catalogue.rollout_stages(model))
+        ]
+        for before, after in zip([opened, *stages], stages, strict=False):
+            before >> after
+        stages[-1] >> [promote(opened), roll_back(opened)]
+    return dag
+
+
+for name in catalogue.models("rollout"):
+    globals()[catalogue.dag_id(name, "rollout")] = rollout_dag(name)
