@@ -13,6 +13,7 @@ from modelyard.ports.features import Features
 from modelyard.ports.fleet import Fleet
 from modelyard.ports.ledger import Ledger
 from modelyard.ports.predictions import Predictions
+from modelyard.ports.reports import Reports
 from modelyard.ports.tracking import Tracking
 
 
@@ -74,6 +75,13 @@ class ConnectedPlatform:
         from modelyard.adapters.prediction_log import ParquetPredictions
 
         return ParquetPredictions(self.settings.prediction_log)
+
+    @cached_property
+    def reports(self) -> Reports:
+        """Evidently."""
+        from modelyard.adapters.evidently_report import EvidentlyReports
+
+        return EvidentlyReports()
 
     def as_of(self, model: str, wall: datetime) -> datetime:
         """The event time in force at this wall time."""

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Self
 
 from pydantic import Field, model_validator
 
 from modelyard.config.policies import Policy
+from modelyard.core.window import Window
 
 
 class Windows(Policy):
     """The labelled windows that concept drift is judged on: ``needed`` of ``count`` windows must agree.
 
-    Window ``i`` ends ``i * step_hours`` before the moment of the check. They are recomputed at every check from the
-    prediction log, so a check depends on its moment and not on how often it ran before.
+    Window ``i`` ends ``settle_hours + i * step_hours`` before the moment of the check. Outcomes need time to settle
+    because those that come late differ (a delayed flight lands late): judging at once would find too few bad ones.
+    Windows are recomputed at every check from the prediction log, so a check depends on its moment and not on how
+    often it ran before.
     """
 
     length_hours: int = Field(default=168, ge=1)
+    settle_hours: int = Field(default=12, ge=0)
     step_hours: int = Field(default=24, ge=1)
     count: int = Field(default=3, ge=1, le=14)
     needed: int = Field(default=2, ge=1)
@@ -26,6 +31,11 @@ class Windows(Policy):
         if self.needed > self.count:
             raise ValueError(f"needed = {self.needed} windows of count = {self.count} can never be reached")
         return self
+
+    def before(self, as_of: datetime) -> tuple[Window, ...]:
+        """The windows of a check at this moment, newest first."""
+        ends = (as_of - timedelta(hours=self.settle_hours + i * self.step_hours) for i in range(self.count))
+        return tuple(Window.last(timedelta(hours=self.length_hours), end) for end in ends)
 
 
 class CalibrationRule(Policy):

@@ -255,7 +255,7 @@ def category(value: object) -> str:
     >>> category(3.0), category("UA")
     ('3', 'UA')
     """
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, float | np.floating) and float(value).is_integer():
         return str(int(value))
     return str(value)
 

@@ -11,6 +11,7 @@ from modelyard.ports.features import Features
 from modelyard.ports.fleet import Fleet
 from modelyard.ports.ledger import Ledger
 from modelyard.ports.predictions import Predictions
+from modelyard.ports.reports import Reports
 from modelyard.ports.tracking import Tracking
 
 
@@ -40,6 +41,9 @@ class Platform(Protocol):
 
     @property
     def predictions(self) -> Predictions: ...
+
+    @property
+    def reports(self) -> Reports: ...
 
     def as_of(self, model: str, wall: datetime) -> datetime:
         """The event time in force at this wall time (see ``core.clock``)."""

@@ -1,0 +1,90 @@
+"""The gates' flow: assess a release by its evidence, record the decision, and stop the line unless it is ready."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from modelyard.config.policies import load_policy
+from modelyard.core.errors import Conflict, GateBlocked
+from modelyard.core.records import AuditEvent, Incident, Release
+from modelyard.core.verdict import Decision, Measurement, Severity
+from modelyard.gates import assess as gates
+from modelyard.gates.policy import GatePolicy
+from modelyard.ports.platform import Platform
+
+ACTOR = "gates"
+
+
+def decide(platform: Platform, release: Release, measurements: Sequence[Measurement], as_of: datetime) -> Decision:
+    """Assess without recording anything: what the gates would say now, against the present champion."""
+    policy = load_policy(GatePolicy, "gates", platform.settings, release.model)
+    champion = platform.ledger.releases.champion(release.model)
+    return gates.assess(
+        policy,
+        measurements,
+        model=release.model,
+        release=release.digest,
+        champion=champion.digest if champion else None,
+        as_of=as_of,
+    )
+
+
+def assess(platform: Platform, release_digest: str, measurements: Sequence[Measurement], as_of: datetime) -> Decision:
+    """Assess a candidate, record the decision, and mark the release ``ready`` if nothing blocks it.
+
+    The same evidence again records nothing new.
+
+    Raises:
+        NotFound: there is no such release.
+        Conflict: the release is quarantined; evidence does not change that.
+        GateBlocked: a blocker did not pass. The decision is recorded and an incident is open.
+    """
+    ledger = platform.ledger
+    release = ledger.releases.get(release_digest)
+    if ledger.releases.state(release_digest) == "quarantined":
+        raise Conflict(f"{release.model} version {release.version} is quarantined; train a new version")
+    decision = decide(platform, release, measurements, as_of)
+    known = any(d.digest == decision.digest for d in ledger.journal.decisions(release.model, "gates", release_digest))
+    ledger.journal.decide(decision)
+    if not known:
+        ledger.journal.audit(_event(decision))
+    if decision.action == gates.BLOCKED:
+        if ledger.releases.state(release_digest) == "ready":
+            ledger.releases.mark(release_digest, "candidate", "new evidence: the gates block it now")
+        ledger.journal.raise_incident(_incident(release, decision))
+        raise GateBlocked(f"{release.model} version {release.version} may not ship: {'; '.join(decision.reasons)}")
+    ledger.releases.mark(release_digest, "ready", decision.reasons[0])
+    ledger.journal.resolve_incident(_key(release), as_of, decision.reasons[0])
+    return decision
+
+
+def _event(decision: Decision) -> AuditEvent:
+    return AuditEvent(
+        at=decision.as_of,
+        actor=ACTOR,
+        action=f"gates.{decision.action}",
+        model=decision.model,
+        subject=decision.subject,
+        reason="; ".join(decision.reasons),
+        digests=(decision.digest, *decision.evidence),
+    )
+
+
+def _key(release: Release) -> str:
+    return f"gates:{release.digest}"
+
+
+def _incident(release: Release, decision: Decision) -> Incident:
+    failed = [v.check for v in decision.verdicts if v.blocks]
+    return Incident(
+        key=_key(release),
+        model=release.model,
+        kind="gates",
+        severity=Severity.BLOCKER,
+        title=f"{release.model} version {release.version} is blocked by {', '.join(failed)}",
+        detail="\n".join(decision.reasons),
+        opened_at=decision.as_of,
+        evidence=(decision.digest,),
+        next_step="Read the reasons; mend data or model and retrain. A policy change is reviewed like code.",
+    )

@@ -1,0 +1,134 @@
+"""The gates' policy, read from ``policies/gates.yaml``. What can never pass, or is misspelt, is refused at load."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from modelyard.config.policies import Policy
+from modelyard.core.verdict import Condition, Severity
+from modelyard.gates.catalogue import MEASUREMENTS, Known
+
+Category = Literal[
+    "data",
+    "features",
+    "quality",
+    "slices",
+    "robustness",
+    "fairness",
+    "latency",
+    "resources",
+    "security",
+    "observability",
+    "rollback",
+    "human",
+]
+
+
+class Regression(Policy):
+    """How much worse than the champion a measurement may be: by ``tolerance``, a share of the champion's value."""
+
+    better: Literal["higher", "lower"]
+    tolerance: float = Field(ge=0, lt=1)
+
+    def limit(self, champion: float) -> Condition:
+        """The condition that follows from the champion's value.
+
+        >>> str(Regression(better="higher", tolerance=0.05).limit(0.8))
+        'at least 0.76'
+        """
+        allowance = abs(champion) * self.tolerance
+        if self.better == "higher":
+            return Condition(direction="at_least", bound=champion - allowance)
+        return Condition(direction="at_most", bound=champion + allowance)
+
+
+class Gate(Policy):
+    """One requirement: a measurement of the release, and what it must satisfy.
+
+    Exactly one of ``condition`` and ``regression`` (to the champion's own measurement). ``uses`` says which number
+    must satisfy it: the ``value``, its ``absolute`` value, or an end (``low``, ``high``) of its interval, so that what
+    is not known well enough does not pass. ``slice`` restricts it to a part of the rows, as in ``carrier=UA``.
+    """
+
+    category: Category
+    measurement: str
+    severity: Severity = Severity.BLOCKER
+    slice: str = Field(default="", pattern=r"^$|^[A-Za-z0-9_]+=.+$")
+    uses: Literal["value", "absolute", "low", "high"] = "value"
+    condition: Condition | None = None
+    regression: Regression | None = None
+    min_n: int = Field(default=0, ge=0)
+    dry_run: bool = False
+    advice: str = ""
+
+    @field_validator("measurement")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in MEASUREMENTS:
+            close = difflib.get_close_matches(name, MEASUREMENTS, n=1)
+            meant = f"did you mean {close[0]!r}? " if close else ""
+            raise ValueError(f"no measurement {name!r}; {meant}known: {', '.join(sorted(MEASUREMENTS))}")
+        return name
+
+    @model_validator(mode="after")
+    def _one_requirement(self) -> Self:
+        if (self.condition is None) == (self.regression is None):
+            raise ValueError("a gate has exactly one of condition and regression")
+        if self.regression is not None and self.measured.compares:
+            raise ValueError(f"{self.measurement} is a difference to the champion already: give a condition")
+        if self.regression is not None and self.uses != "value":
+            raise ValueError(f"a regression compares values; uses = {self.uses!r} has no meaning there")
+        return self
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.condition is not None and (why := _impossible(self.condition, self.measured, self.uses)):
+            raise ValueError(f"{self.measurement} {self.condition} {why}: it lies in {_range(self.measured)}")
+        return self
+
+    @property
+    def measured(self) -> Known:
+        """What is known of the measurement."""
+        return MEASUREMENTS[self.measurement]
+
+    @property
+    def needs_champion(self) -> bool:
+        """Whether it compares with the champion."""
+        return self.regression is not None or self.measured.compares
+
+
+class GatePolicy(Policy):
+    """All gates by id, and what becomes of comparisons when there is nothing to compare with.
+
+    ``first_release: skip`` makes comparisons not applicable while the model has no champion at all (and only then; it
+    is recorded as such), ``require`` lets them block.
+    """
+
+    gates: dict[str, Gate] = Field(min_length=1)
+    first_release: Literal["skip", "require"]
+
+    @model_validator(mode="after")
+    def _something_can_block(self) -> Self:
+        firm = [g for g in self.gates.values() if g.severity is Severity.BLOCKER and not g.dry_run]
+        if not [g for g in firm if not g.needs_champion]:
+            raise ValueError("at least one gate must be a blocker, no dry run, and apply to a first release too")
+        return self
+
+
+def _impossible(condition: Condition, known: Known, uses: str) -> str:
+    low = max(known.low, 0.0) if uses == "absolute" else known.low
+    match condition.direction:
+        case "at_least" | "above":
+            never = condition.bound > known.high or (condition.direction == "above" and condition.bound == known.high)
+            always = condition.bound < low
+        case _:
+            never = condition.bound < low or (condition.direction == "below" and condition.bound == low)
+            always = condition.bound > known.high
+    return "can never hold" if never else "always holds" if always else ""
+
+
+def _range(known: Known) -> str:
+    return f"[{known.low:g}, {known.high:g}]"

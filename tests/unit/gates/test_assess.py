@@ -1,0 +1,234 @@
+"""Mutations: for every gate of the shipped policy, evidence that is damaged in any way never passes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from modelyard.config.policies import load_policy
+from modelyard.config.settings import Settings
+from modelyard.core.verdict import Decision, Measurement, Outcome, Severity, Verdict
+from modelyard.core.window import Window
+from modelyard.gates.assess import assess, evidence_digest
+from modelyard.gates.policy import Gate, GatePolicy
+
+RELEASE, CHAMPION, OTHER = ("sha256:" + c * 64 for c in "abc")
+NOW = datetime(2013, 6, 1, tzinfo=UTC)
+WEEK = Window(start=NOW - timedelta(days=7), end=NOW)
+SETTINGS = Settings.from_env({"MODELYARD_ROOT": str(Path(__file__).parents[3])})
+POLICY = load_policy(GatePolicy, "gates", SETTINGS, "flight_delay")
+
+GOOD = {
+    "auc": (0.75, 0.73, 0.77),
+    "logloss": (0.45, 0.44, 0.46),
+    "brier": (0.15, 0.14, 0.16),
+    "accuracy": (0.8, 0.79, 0.81),
+    "ece": (0.02, 0.01, 0.03),
+    "calibration_gap": (0.01, 0.0, 0.02),
+    "evaluation_rows": (6000, None, None),
+    "train_validation_gap": (0.01, 0.0, 0.02),
+    "logloss_difference": (-0.003, -0.006, 0.001),
+    "auc_difference": (0.004, -0.003, 0.01),
+    "onnx_max_difference": (1e-5, None, None),
+    "latency_p95_ms": (2.0, 1.9, 2.1),
+    "model_size_bytes": (90_000, None, None),
+}
+
+
+def measured(gate: Gate, subject: str = RELEASE) -> Measurement:
+    value, low, high = GOOD[gate.measurement]
+    return Measurement(
+        name=gate.measurement,
+        value=value,
+        low=low,
+        high=high,
+        n=6000,
+        slice=gate.slice,
+        window=WEEK,
+        subject=subject,
+        variant=CHAMPION if gate.measured.compares else "",
+    )
+
+
+def evidence(policy: GatePolicy = POLICY) -> dict[str, Measurement]:
+    return {name: measured(gate) for name, gate in policy.gates.items()}
+
+
+def judge(given: dict[str, Measurement] | list[Measurement], policy: GatePolicy = POLICY, **over: object) -> Decision:
+    measurements = list(given.values()) if isinstance(given, dict) else given
+    values = {"model": "flight_delay", "release": RELEASE, "champion": CHAMPION, "as_of": NOW} | over
+    return assess(policy, measurements, **values)  # type: ignore[arg-type]
+
+
+def verdict(decision: Decision, name: str) -> Verdict:
+    return next(v for v in decision.verdicts if v.check == name)
+
+
+def test_sound_evidence_is_ready() -> None:
+    decision = judge(evidence())
+    assert decision.action == "ready"
+    assert all(v.outcome is Outcome.SUCCESSFUL for v in decision.verdicts)
+    assert decision.policy == POLICY.digest
+    assert decision.subject == RELEASE
+
+
+Mutation = Callable[[Measurement], list[Measurement]]
+
+
+def raw(m: Measurement, **over: object) -> Measurement:
+    """Past validation: as corrupt memory or a hostile caller would make it."""
+    return m.model_copy(update=over)
+
+
+MUTATIONS: dict[str, Mutation] = {
+    "removed": lambda _: [],
+    "without a value": lambda m: [raw(m, value=None, why="the task died")],
+    "NaN": lambda m: [raw(m, value=float("nan"))],
+    "infinite": lambda m: [raw(m, value=float("inf"))],
+    "minus infinite": lambda m: [raw(m, value=float("-inf"))],
+    "NaN interval": lambda m: [raw(m, low=float("nan"), high=float("nan"))],
+    "of another version": lambda m: [raw(m, subject=OTHER)],
+    "of the champion": lambda m: [raw(m, subject=CHAMPION)],
+    "of no version": lambda m: [raw(m, subject=None)],
+    "of the future": lambda m: [raw(m, window=Window(start=NOW, end=NOW + timedelta(days=1)))],
+    "ending a second late": lambda m: [raw(m, window=Window(start=WEEK.start, end=NOW + timedelta(seconds=1)))],
+    "contradicting": lambda m: [m, raw(m, value=(m.value or 0) * 0.999 + 1e-6)],
+    "of another slice": lambda m: [raw(m, slice="carrier=ZZ")],
+    "under another name": lambda m: [raw(m, name=m.name + "_")],
+    "in other case": lambda m: [raw(m, name=m.name.upper())],
+}
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS)
+@pytest.mark.parametrize("name", POLICY.gates)
+def test_damaged_evidence_never_passes(name: str, mutation: str) -> None:
+    given = evidence()
+    rest = [m for key, m in given.items() if key != name]
+    decision = judge(rest + MUTATIONS[mutation](given[name]))
+    found = verdict(decision, name)
+    assert found.outcome in {Outcome.INCONCLUSIVE, Outcome.ERROR}, found.reason
+    assert (decision.action == "blocked") == (POLICY.gates[name].severity is Severity.BLOCKER)
+    assert Decision.from_json(decision.to_json()).digest == decision.digest
+
+
+@pytest.mark.parametrize("name", [n for n, g in POLICY.gates.items() if g.condition])
+def test_a_value_beyond_the_bound_fails(name: str) -> None:
+    gate = POLICY.gates[name]
+    assert gate.condition is not None
+    down = gate.condition.direction in {"at_least", "above"}
+    value = gate.condition.bound + (-0.001 if down else 0.001)
+    bad = raw(measured(gate), value=value, low=value, high=value)
+    decision = judge(evidence() | {name: bad})
+    assert verdict(decision, name).outcome is Outcome.FAILED
+    assert f"{gate.condition.bound:g}" in verdict(decision, name).reason
+
+
+@pytest.mark.parametrize("name", [n for n, g in POLICY.gates.items() if g.min_n])
+def test_too_few_rows_are_inconclusive(name: str) -> None:
+    few = raw(measured(POLICY.gates[name]), n=POLICY.gates[name].min_n - 1)
+    assert verdict(judge(evidence() | {name: few}), name).outcome is Outcome.INCONCLUSIVE
+
+
+@pytest.mark.parametrize("name", [n for n, g in POLICY.gates.items() if g.measured.compares])
+class TestComparisons:
+    def test_with_another_version_than_the_champion_is_an_error(self, name: str) -> None:
+        for variant in (OTHER, ""):
+            decision = judge(evidence() | {name: raw(measured(POLICY.gates[name]), variant=variant)})
+            assert verdict(decision, name).outcome is Outcome.ERROR
+
+    def test_without_an_interval_it_is_inconclusive(self, name: str) -> None:
+        decision = judge(evidence() | {name: raw(measured(POLICY.gates[name]), low=None, high=None)})
+        assert verdict(decision, name).outcome is Outcome.INCONCLUSIVE
+
+    def test_on_a_first_release_it_is_not_applicable_and_never_called_passed(self, name: str) -> None:
+        decision = judge(
+            [m for m in evidence().values() if "difference" not in m.name or "onnx" in m.name], champion=None
+        )
+        found = verdict(decision, name)
+        assert decision.action == "ready"
+        assert (found.outcome, found.severity) == (Outcome.INCONCLUSIVE, Severity.INFORMATIONAL)
+        assert found.reason.startswith("not applicable")
+        assert any(name in reason for reason in decision.reasons)
+
+    def test_a_policy_may_require_a_champion_even_then(self, name: str) -> None:
+        decision = judge(evidence(), POLICY.model_copy(update={"first_release": "require"}), champion=None)
+        assert decision.action == "blocked"
+        assert verdict(decision, name).outcome is Outcome.INCONCLUSIVE
+
+    def test_missing_evidence_is_not_excused_where_there_is_a_champion(self, name: str) -> None:
+        decision = judge([m for m in evidence().values() if m.name != POLICY.gates[name].measurement])
+        assert decision.action == "blocked"
+
+
+def with_gate(**gate: object) -> GatePolicy:
+    floor = {"category": "quality", "measurement": "brier", "condition": {"direction": "at_most", "bound": 0.2}}
+    return GatePolicy.model_validate({"first_release": "skip", "gates": {"floor": floor, "it": gate}})
+
+
+class TestRegression:
+    POLICY = with_gate(category="quality", measurement="auc", regression={"better": "higher", "tolerance": 0.05})
+
+    def run(self, value: float, champion: float | None) -> Verdict:
+        given = [
+            measured(self.POLICY.gates["floor"]),
+            raw(measured(self.POLICY.gates["it"]), value=value, low=None, high=None),
+        ]
+        if champion is not None:
+            given.append(raw(given[1], subject=CHAMPION, value=champion))
+        return verdict(judge(given, self.POLICY), "it")
+
+    @pytest.mark.parametrize(("value", "outcome"), [(0.76, Outcome.SUCCESSFUL), (0.75, Outcome.FAILED)])
+    def test_a_twentieth_of_the_champions_value_is_tolerated(self, value: float, outcome: Outcome) -> None:
+        assert self.run(value, 0.8).outcome is outcome
+
+    def test_without_the_champions_evidence_it_is_inconclusive(self) -> None:
+        found = self.run(0.9, None)
+        assert found.outcome is Outcome.INCONCLUSIVE
+        assert found.reason.startswith("champion: no evidence")
+
+
+class TestDryRunAndSeverity:
+    def test_a_dry_run_records_and_does_not_block(self) -> None:
+        policy = with_gate(
+            category="quality", measurement="auc", condition={"direction": "at_least", "bound": 0.9}, dry_run=True
+        )
+        decision = judge(evidence(policy), policy)
+        assert decision.action == "ready"
+        assert verdict(decision, "it").outcome is Outcome.FAILED
+        assert verdict(decision, "it").dry_run
+
+    def test_a_warning_is_told_and_does_not_block(self) -> None:
+        worse = raw(evidence()["overfitting"], value=0.2, low=0.1, high=0.3)
+        decision = judge(evidence() | {"overfitting": worse})
+        assert decision.action == "ready"
+        assert any("overfitting failed" in reason for reason in decision.reasons)
+
+    def test_no_score_outweighs_a_blocker(self) -> None:
+        decision = judge({k: v for k, v in evidence().items() if k != "latency"})
+        assert decision.action == "blocked"
+        assert len(decision.reasons) == 1
+
+
+def test_impossible_values_are_errors() -> None:
+    decision = judge(evidence() | {"auc_floor": raw(evidence()["auc_floor"], value=1.2, high=1.3)})
+    assert verdict(decision, "auc_floor").outcome is Outcome.ERROR
+
+
+def test_a_value_outside_its_own_interval_is_an_error() -> None:
+    decision = judge(evidence() | {"auc_floor": raw(evidence()["auc_floor"], value=0.99)})
+    assert verdict(decision, "auc_floor").outcome is Outcome.ERROR
+
+
+def test_the_order_of_evidence_changes_nothing_and_any_change_of_it_does() -> None:
+    given = list(evidence().values())
+    assert judge(given).digest == judge(given[::-1]).digest
+    changed = [raw(m, n=m.n + 1) for m in given]
+    assert evidence_digest(changed) != evidence_digest(given)
+    assert judge(changed).digest != judge(given).digest
+
+
+def test_no_evidence_at_all_is_blocked() -> None:
+    assert judge([]).action == "blocked"

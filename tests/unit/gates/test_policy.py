@@ -1,0 +1,89 @@
+"""Policies that are misspelt, impossible or toothless are refused at load."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from modelyard.config.policies import load_policy
+from modelyard.config.settings import Settings
+from modelyard.core.errors import ConfigError
+from modelyard.core.verdict import Severity
+from modelyard.gates.catalogue import MEASUREMENTS
+from modelyard.gates.policy import GatePolicy
+
+ROOT = Path(__file__).parents[3]
+
+
+def load(text: str, folder: Path) -> GatePolicy:
+    (folder / "gates.yaml").write_text(text)
+    env = {"MODELYARD_ROOT": str(ROOT), "MODELYARD_POLICIES": str(folder)}
+    return load_policy(GatePolicy, "gates", Settings.from_env(env), "flight_delay")
+
+
+def one(gate: str) -> str:
+    return f"default: {{first_release: skip, gates: {{it: {gate}}}}}"
+
+
+@pytest.mark.parametrize(
+    ("gate", "message"),
+    [
+        ("{category: quality, measurement: auk, condition: {direction: at_least, bound: 0.7}}", "did you mean 'auc'"),
+        ("{category: quality, measurement: auc}", "exactly one of condition and regression"),
+        ("{category: quality, measurement: auc, condition: {direction: atleast, bound: 0.7}}", "at_least"),
+        ("{category: quality, measurement: auc, condition: {direction: at_least, bound: 1.2}}", "can never hold"),
+        ("{category: quality, measurement: auc, condition: {direction: above, bound: 1}}", "can never hold"),
+        ("{category: quality, measurement: brier, condition: {direction: at_most, bound: 2}}", "always holds"),
+        (
+            "{category: latency, measurement: latency_p95_ms, condition: {direction: at_most, bound: -1}}",
+            "can never hold",
+        ),
+        ("{category: kwality, measurement: auc, condition: {direction: at_least, bound: 0.7}}", "quality"),
+        (
+            "{category: quality, measurement: auc_difference, regression: {better: higher, tolerance: 0.1}}",
+            "a difference to the champion already",
+        ),
+        (
+            "{category: quality, measurement: auc, uses: low, regression: {better: higher, tolerance: 0.1}}",
+            "has no meaning there",
+        ),
+        (
+            "{category: quality, measurement: auc, dry_run: true, condition: {direction: at_least, bound: 0.7}}",
+            "at least one gate must be a blocker",
+        ),
+        (
+            "{category: quality, measurement: auc_difference, condition: {direction: at_least, bound: 0}}",
+            "at least one gate must be a blocker",
+        ),
+        ("{category: quality, measurement: auc, slice: UA, condition: {direction: at_least, bound: 0.7}}", "slice"),
+    ],
+)
+def test_refused(gate: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load(one(gate), tmp_path)
+
+
+def test_no_gates_at_all_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="gates"):
+        load("default: {first_release: skip, gates: {}}", tmp_path)
+
+
+def test_a_model_changes_one_field_of_one_gate() -> None:
+    settings = Settings.from_env({"MODELYARD_ROOT": str(ROOT)})
+    policy = load_policy(GatePolicy, "gates", settings, "flight_delay")
+    floor = policy.gates["auc_floor"]
+    assert floor.condition is not None
+    assert (floor.condition.bound, floor.min_n, floor.severity) == (0.7, 1000, Severity.BLOCKER)
+
+
+def test_both_profiles_ask_for_the_same() -> None:
+    settings = [
+        Settings.from_env({"MODELYARD_ROOT": str(ROOT), "MODELYARD_PROFILE": p}) for p in ("demo", "production")
+    ]
+    loaded = [load_policy(GatePolicy, "gates", s, "flight_delay") for s in settings]
+    assert loaded[0].digest == loaded[1].digest
+
+
+def test_every_measurement_is_explained() -> None:
+    assert all(known.meaning for known in MEASUREMENTS.values())
