@@ -6,6 +6,7 @@ step leads to the same end. Users are protected first: the split changes before 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 
 from modelyard.config.project import load_project
@@ -15,7 +16,8 @@ from modelyard.core.records import AnalysisRun, AuditEvent, Incident, Release
 from modelyard.core.verdict import Decision, Measurement, Severity
 from modelyard.flows.fleet import arm_of, follow, restore, smoke, verify_alone
 from modelyard.flows.projections import project_aliases
-from modelyard.ports.fleet import Arm, ReplicaState, Route
+from modelyard.gates.assess import READY
+from modelyard.ports.fleet import ReplicaState, Route
 from modelyard.ports.platform import Platform
 from modelyard.rollout import evidence
 from modelyard.rollout.decide import decide
@@ -26,8 +28,8 @@ APPROVED = "approve"
 PLATFORM = "modelyard"
 
 
-def start(platform: Platform, release: str, now: datetime) -> str:
-    """Open the rollout of an approved release; returns its id. The same release and approval find the same rollout.
+def start(platform: Platform, release: str, now: datetime) -> RolloutState:
+    """Open the rollout of an approved release. The same release and approval find the same rollout.
 
     Raises:
         NotApproved: the release is not ready, or its approval was not given for its newest gate decision.
@@ -57,11 +59,12 @@ def start(platform: Platform, release: str, now: datetime) -> str:
         if rollout not in known:
             raise Conflict(f"{body.model} version {body.version} is the champion already")
     ledger.rollouts.open(rollout, body.model, release, state.to_dict(), now)
-    _audit_once(platform, status(platform, rollout), "rollout opened", PLATFORM, now, "approved")
-    return rollout
+    kept = read(platform, rollout)
+    _audit_once(platform, kept, "rollout opened", PLATFORM, now, "approved")
+    return kept
 
 
-def status(platform: Platform, rollout: str) -> RolloutState:
+def read(platform: Platform, rollout: str) -> RolloutState:
     """Where a rollout stands. Raises ``NotFound``."""
     return RolloutState.model_validate(platform.ledger.rollouts.get(rollout)[0])
 
@@ -73,7 +76,7 @@ def enter(platform: Platform, rollout: str, stage: int, now: datetime) -> Rollou
         Conflict: the stage before has not been passed, or a replica refuses the version.
         Unavailable: a replica did not acknowledge; doing it again goes on.
     """
-    state = status(platform, rollout)
+    state = read(platform, rollout)
     if state.stage >= stage:
         return state
     state = _save(platform, state, state.begin_stage(stage, now))
@@ -82,18 +85,25 @@ def enter(platform: Platform, rollout: str, stage: int, now: datetime) -> Rollou
 
 
 def look(platform: Platform, rollout: str, now: datetime) -> RolloutState:
-    """Measure and decide, and record both; nothing is done yet. ``state.action`` says what is to be done.
+    """Measure, decide, record both; ``state.action`` says what is to be done next.
+
+    Only one thing is done at once: when the look ends the rollout, the traffic goes back to the champion.
 
     A closed rollout, or one that has decided already, is returned as it is.
     """
-    state = status(platform, rollout)
+    state = read(platform, rollout)
     if state.status != "running" or state.action in ("advance", "promote", "rollback"):
         return state
     run = decide(state, measure(platform, state, now), now)
     platform.ledger.rollouts.look(run)
     if run.action == "ask":
         _ask(platform, state, run, now)
-    return _save(platform, state, state.looked(run.action, "; ".join(run.reasons), now))
+    looked = state.looked(run.action, "; ".join(run.reasons), now)
+    if run.action != "rollback":
+        return _save(platform, state, looked)
+    ending = _save(platform, state, looked.begin_rollback(looked.reason, PLATFORM, now))
+    _protect(platform, ending, now)
+    return ending
 
 
 def measure(platform: Platform, state: RolloutState, now: datetime) -> list[Measurement]:
@@ -127,7 +137,7 @@ def promote(platform: Platform, rollout: str, now: datetime, *, by: str = "", wh
     Raises:
         Conflict: it has not been earned, and nobody insists; or the release was quarantined meanwhile.
     """
-    state = status(platform, rollout)
+    state = read(platform, rollout)
     reason = f"manual override by {by}: {why}" if by else state.reason
     state = _save(platform, state, state.begin_promotion(reason, by or PLATFORM, now, by_hand=bool(by)))
     at = state.decided_at or now
@@ -141,15 +151,15 @@ def promote(platform: Platform, rollout: str, now: datetime, *, by: str = "", wh
     return state
 
 
-def rollback(platform: Platform, rollout: str, reason: str, now: datetime, *, by: str = "") -> RolloutState:
+def roll_back(platform: Platform, rollout: str, now: datetime, *, by: str = "", why: str = "") -> RolloutState:
     """Give all traffic back to the champion, verify it on every replica, quarantine the release, say so.
 
     Raises:
         Conflict: the release is champion already, or a replica does something else.
         Unavailable: a replica did not acknowledge (the others are back already); doing it again goes on.
     """
-    state = status(platform, rollout)
-    state = _save(platform, state, state.begin_rollback(reason or state.reason, by or PLATFORM, now))
+    state = read(platform, rollout)
+    state = _save(platform, state, state.begin_rollback(why or state.reason, by or PLATFORM, now))
     at = state.decided_at or now
     if not state.closed:
         follow(platform, Route(model=state.model, champion=state.champion), now)
@@ -164,12 +174,12 @@ def rollback(platform: Platform, rollout: str, reason: str, now: datetime, *, by
 
 def abort(platform: Platform, model: str, by: str, why: str, now: datetime) -> RolloutState:
     """Roll the open rollout of a model back by hand. Raises ``Conflict`` when none is open."""
-    return rollback(platform, _open(platform, model), f"aborted by {by}: {why}", now, by=by)
+    return roll_back(platform, _open(platform, model), now, by=by, why=f"aborted by {by}: {why}")
 
 
 def pause(platform: Platform, model: str, by: str, now: datetime, *, paused: bool = True) -> RolloutState:
     """Hold the open rollout where it is (guardrails and clear harm still end it), or let it go on."""
-    state = status(platform, _open(platform, model))
+    state = read(platform, _open(platform, model))
     changed = _save(platform, state, state.pause(paused, by, now))
     _audit_once(platform, changed, f"rollout {'paused' if paused else 'resumed'}", by, now, "by hand")
     return changed
@@ -202,6 +212,8 @@ def _approval(platform: Platform, release: Release) -> tuple[Decision, Decision]
     if not gates or not answers:
         raise NotApproved(f"{name} has no {'gate decision' if not gates else 'governance decision'} on record")
     newest, answer = gates[-1], answers[-1]
+    if newest.action != READY:
+        raise NotApproved(f"{name} did not pass its gates: {newest.summary}")
     if answer.action != APPROVED:
         raise NotApproved(f"{name} was not approved: {answer.summary}")
     if newest.digest not in answer.evidence:
@@ -220,6 +232,12 @@ def _replicas(platform: Platform, state: RolloutState, now: datetime) -> dict[st
     except Unavailable:
         pass  # a replica that was restarted without its state knows no model until it is told
     return restore(platform, state.model, now)
+
+
+def _protect(platform: Platform, state: RolloutState, now: datetime) -> None:
+    """Give the traffic back at once; a replica that does not answer now is ``roll_back``'s to bring back."""
+    with suppress(Unavailable):
+        follow(platform, Route(model=state.model, champion=state.champion), now)
 
 
 def _smoke(platform: Platform, state: RolloutState) -> Measurement:
@@ -313,4 +331,4 @@ def _open(platform: Platform, model: str) -> str:
     return rollout
 
 
-__all__ = ["Arm", "abort", "enter", "look", "pause", "promote", "restore", "rollback", "start", "status"]
+__all__ = ["abort", "enter", "look", "measure", "pause", "promote", "read", "restore", "roll_back", "route_of", "start"]
