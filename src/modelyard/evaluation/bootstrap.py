@@ -10,8 +10,6 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from modelyard.evaluation.metrics import Floats
-
 REPLICATES = 200
 BLOCK_HOURS = 6
 LEAST_BLOCKS = 5

@@ -24,7 +24,10 @@ from modelyard.training.split import Split, cut, rows_in
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A fitted and calibrated model with all that led to it. ``parameters`` counts the network's weights."""
+    """A fitted and calibrated model with all that led to it.
+
+    ``parameters`` counts the network's weights; ``fit_logloss`` is of the fitting rows, without dropout or calibration.
+    """
 
     fitted: Fitted
     signature: Signature
@@ -33,6 +36,7 @@ class Trained:
     params: TrainParams
     counts: dict[str, int]
     parameters: int
+    fit_logloss: float
 
     def score(self, frame: pd.DataFrame) -> npt.NDArray[np.float64]:
         """Calibrated probabilities of the rows of a training frame."""
@@ -66,7 +70,8 @@ def train_model(
         shrinkage=params.calibration_shrinkage,
     )
     counts = {"fit": len(train), "validation": len(validation)}
-    return Trained(fitted, signature, calibration, split, params, counts, _count(fitted.network))
+    fit_logloss = _logloss(logits(fitted.network, train.feeds), train.label)
+    return Trained(fitted, signature, calibration, split, params, counts, _count(fitted.network), fit_logloss)
 
 
 def encoded(rows: pd.DataFrame, signature: Signature, label: str) -> Rows:
@@ -89,6 +94,10 @@ def builder(project: Project, signature: Signature, params: TrainParams) -> Call
     )
     build = project.code(project.spec.network) if project.spec.network else standard.build
     return lambda: build(shape)
+
+
+def _logloss(logit: npt.NDArray[np.float64], label: npt.NDArray[np.float32]) -> float:
+    return float((np.logaddexp(0.0, logit) - label * logit).mean())
 
 
 def _count(network: Any) -> int:

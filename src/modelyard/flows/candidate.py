@@ -1,0 +1,182 @@
+"""Makes a candidate: a trained model as the files of a bundle. What the platform's flow and the offline stages share.
+
+Equal snapshot, folder, numbers and code give equal bytes of ``model.onnx`` and ``weights.safetensors`` on the CPU.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from modelyard.config.project import Project
+from modelyard.core.digest import digest_json
+from modelyard.core.errors import ConfigError
+from modelyard.core.records import Snapshot
+from modelyard.drift.profile import SCORE, Profile, fit_profile
+from modelyard.release.encode import category, encode, probability
+from modelyard.release.provenance import environment_digest, source_digest
+from modelyard.release.score import Example, OnnxModel
+from modelyard.release.signature import Signature
+from modelyard.release.versioning import interface_digest
+from modelyard.training.params import TrainParams, read_params
+from modelyard.training.split import rows_in
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from modelyard.training.model import Trained
+
+OVERRIDES = ("params", "serving_units")
+EXAMPLE_ROWS = 5
+CHECKED_ROWS = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A trained model, the files of its bundle (without manifest), the manifest's parts and first metrics."""
+
+    trained: Trained
+    files: dict[str, bytes]
+    parts: dict[str, str]
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What determines a candidate besides its rows; known before anything is trained."""
+
+    params: TrainParams
+    serving_units: Mapping[str, Mapping[str, Any]]
+    parts: dict[str, str]
+
+
+def plan_candidate(project: Project, overrides: Mapping[str, Any]) -> Recipe:
+    """Check numbers and overrides.
+
+    Raises:
+        ConfigError: an override or a number is unknown or not accepted.
+    """
+    for key, value in overrides.items():
+        if key not in OVERRIDES:
+            raise ConfigError(f"overrides.{key}", key, OVERRIDES)
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"overrides.{key}", value, "a mapping")
+    params = read_params(project.params, model=project.name, overrides=overrides.get("params"))
+    spec = project.spec.model_dump(mode="json")
+    parts = {
+        "params": params.digest,
+        "project_code": project.code_digest,
+        "platform_code": source_digest(),
+        "environment": environment_digest(),
+        "feature_service": digest_json({key: spec[key] for key in ("entities", "feature_views", "features")}),
+    }
+    return Recipe(params, overrides.get("serving_units") or {}, parts)
+
+
+def make_candidate(project: Project, snapshot: Snapshot, frame: pd.DataFrame, recipe: Recipe) -> Candidate:
+    """Train, calibrate, export and check.
+
+    Raises:
+        EvidenceMissing: there are no rows to learn from.
+        IntegrityError: the exported graph does not answer what the network answers.
+        ConfigError: an override does not fit the model.
+    """
+    from modelyard.training.export import export_onnx, weights
+    from modelyard.training.model import train_model
+    from modelyard.training.signature import with_serving_units
+
+    trained = train_model(project, frame, snapshot.window, recipe.params)
+    signature = with_serving_units(trained.signature, recipe.serving_units)
+    seen = _rows_seen(project, frame, trained)
+    onnx, difference = export_onnx(trained, seen.iloc[-CHECKED_ROWS:])
+    files = {
+        "model.onnx": onnx,
+        "weights.safetensors": weights(trained),
+        "signature.json": _json(signature),
+        "calibration.json": _json(trained.calibration),
+        "example.json": _json(example_of(signature, trained, onnx, seen)),
+        "profile.json": _json(_profile(project, trained, seen)),
+    }
+    parts = recipe.parts | {
+        "training_frame": frame_digest(frame),
+        "architecture": _architecture(project, recipe.params),
+        "interface": interface_digest(signature),
+    }
+    return Candidate(trained, files, parts, _metrics(trained, difference))
+
+
+def frame_digest(frame: pd.DataFrame) -> str:
+    """The digest of a frame's columns and values, in their order; whatever wrote the file they came from."""
+    import pandas as pd
+
+    sha = hashlib.sha256(json.dumps([str(c) for c in frame.columns]).encode())
+    for name in frame.columns:
+        column = frame[name]
+        if isinstance(column.dtype, pd.DatetimeTZDtype):
+            column = column.dt.tz_convert("UTC").dt.tz_localize(None).astype("datetime64[us]")
+        values = column.to_numpy()
+        if values.dtype.kind in "OTUS":
+            sha.update("\x00".join(map(category, values)).encode())
+        else:
+            sha.update(values.dtype.str.encode() + values.tobytes())
+    return "sha256:" + sha.hexdigest()
+
+
+def example_of(signature: Signature, trained: Trained, onnx: bytes, rows: pd.DataFrame) -> Example:
+    """The last rows as the gateway would receive them, and what this very release answers."""
+    chosen = rows[[i.name for i in signature.inputs]].iloc[-EXAMPLE_ROWS:]
+    feeds = encode({name: chosen[name] for name in chosen.columns}, signature, units="serving")
+    answers = probability(OnnxModel(onnx).logits(feeds), trained.calibration)
+    kinds = {i.name: i.kind for i in signature.inputs}
+    raw = [{name: _plain(value, kinds[str(name)]) for name, value in row.items()} for _, row in chosen.iterrows()]
+    return Example(rows=tuple(raw), probability=tuple(map(float, answers)))
+
+
+def _plain(value: Any, kind: str) -> str | float | None:
+    if kind == "categorical":
+        return category(value) or None
+    return None if value is None or math.isnan(value) else float(value)
+
+
+def _rows_seen(project: Project, frame: pd.DataFrame, trained: Trained) -> pd.DataFrame:
+    """Labelled rows of the fitting and validation days."""
+    source, label = project.spec.source, project.spec.label
+    times = frame[source.event_time]
+    seen = rows_in(times, trained.split.fit) | rows_in(times, trained.split.validation)
+    return frame[seen & frame[label.column].notna().to_numpy()]
+
+
+def _profile(project: Project, trained: Trained, rows: pd.DataFrame) -> Profile:
+    scored = rows.assign(**{SCORE: trained.score(rows)})
+    numeric = (*project.spec.of(kind="numeric"), SCORE)
+    return fit_profile(scored, numeric=numeric, categorical=project.spec.of(kind="categorical"))
+
+
+def _architecture(project: Project, params: TrainParams) -> str:
+    network = project.spec.network
+    own = project.folder / f"{network.partition(':')[0]}.py"
+    code = hashlib.sha256(own.read_bytes()).hexdigest() if network else "standard"
+    return digest_json({"network": network, "code": code, "hidden": params.hidden, "embedding": params.embedding})
+
+
+def _metrics(trained: Trained, difference: float) -> dict[str, float]:
+    best = trained.fitted.history[trained.fitted.best - 1]
+    return {
+        "fit_logloss": trained.fit_logloss,
+        "validation_logloss": best.validation_loss,
+        "train_validation_gap": best.validation_loss - trained.fit_logloss,
+        "onnx_max_difference": difference,
+        "epochs": float(len(trained.fitted.history)),
+        "best_epoch": float(trained.fitted.best),
+        "parameters": float(trained.parameters),
+        "fit_rows": float(trained.counts["fit"]),
+        "validation_rows": float(trained.counts["validation"]),
+    }
+
+
+def _json(value: Any) -> bytes:
+    return str(value.to_json()).encode()
