@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from modelyard.core.errors import ModelyardError, Unavailable
+from modelyard.runtime.secrets import write_private
 
 MAJOR = "18"
 _NOBODY = 65_534
@@ -92,13 +93,20 @@ def init_cluster(cluster: Path, password: str) -> bool:
 
 def _initdb(draft: Path, password: str) -> None:
     draft.mkdir(parents=True, mode=0o700)
-    before = prefix(draft) if os.geteuid() != 0 or _namespace_works() else prefix(draft / "absent")
+    # Asked of a folder that does not exist: what matters is what works here, and the draft is ours to give away.
+    before = prefix(draft / "absent")
+    # As an argument the password would show in the list of processes.
+    secret = draft.with_name(draft.name + ".password")
+    write_private(secret, password + "\n")
     if before[:1] == ("setpriv",):
-        os.chown(draft, _NOBODY, _NOBODY)
+        for path in (draft, secret):
+            os.chown(path, _NOBODY, _NOBODY)
     command = [*before, str(binaries() / "initdb"), "-D", str(draft), "-U", "postgres", "--auth=scram-sha-256"]
-    # The password goes through a pipe: as an argument it would show in the list of processes.
-    command += ["--pwfile=/dev/stdin", "-E", "UTF8", "--locale=C.UTF-8", "--no-instructions"]
-    done = subprocess.run(command, input=password + "\n", capture_output=True, text=True, check=False, timeout=120)
+    command += [f"--pwfile={secret}", "-E", "UTF8", "--locale=C.UTF-8", "--no-instructions"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    finally:
+        secret.unlink()
     if done.returncode:
         shutil.rmtree(draft, ignore_errors=True)
         hint = " Is every folder above it open to `nobody` (chmod o+x)?" if before[:1] == ("setpriv",) else ""
