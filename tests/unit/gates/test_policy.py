@@ -78,10 +78,8 @@ def test_a_model_changes_one_field_of_one_gate() -> None:
 
 
 def test_both_profiles_ask_for_the_same() -> None:
-    settings = [
-        Settings.from_env({"MODELYARD_ROOT": str(ROOT), "MODELYARD_PROFILE": p}) for p in ("demo", "production")
-    ]
-    loaded = [load_policy(GatePolicy, "gates", s, "flight_delay") for s in settings]
+    environments = [{"MODELYARD_ROOT": str(ROOT), "MODELYARD_PROFILE": p} for p in ("demo", "production")]
+    loaded = [load_policy(GatePolicy, "gates", Settings.from_env(e), "flight_delay") for e in environments]
     assert loaded[0].digest == loaded[1].digest
 
 
