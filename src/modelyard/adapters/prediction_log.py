@@ -5,7 +5,7 @@ See ``serving.log`` for the layout. Nothing is ever changed in place, so a reade
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +44,7 @@ _NO_FEEDBACK = (
     "NULL::TIMESTAMPTZ AS known_at, NULL::TIMESTAMPTZ AS received_at WHERE false)"
 )
 _ALWAYS = ("request_id", "key", "event_time", "served_at", "variant", "version", "release", "rollout", "generation")
+_MOMENTS = ("event_time", "served_at", "label_at")
 _NUMBERS = ("score", "other_score", "latency_ms", "label")
 
 
@@ -76,8 +77,8 @@ class ParquetPredictions:
         folders = sorted((self._root / model / "predictions").glob("date=*"), reverse=True)
         for folder in folders:
             if files := sorted(folder.glob("*.parquet")):
-                row = _run(f"SELECT max(event_time)::VARCHAR FROM {_files(files)}", {}).fetchone()  # noqa: S608
-                return datetime.fromisoformat(row[0])
+                row = _run(f"SELECT epoch_us(max(event_time)) FROM {_files(files)}", {}).fetchone()  # noqa: S608
+                return datetime.fromtimestamp(row[0] / 1e6, tz=UTC)
         return None
 
     def _query(self, model: str, files: list[Path], start: datetime, end: datetime, as_of: datetime) -> pd.DataFrame:
@@ -87,13 +88,17 @@ class ParquetPredictions:
         feedback = _files(labels) if labels else _NO_FEEDBACK
         query = _JOIN.format(predictions=_files(files), feedback=feedback)
         frame: pd.DataFrame = _run(query, {"start": start, "end": end, "as_of": as_of}).df()
+        for name in _MOMENTS:
+            frame[name] = frame[name].dt.tz_convert("UTC").astype("datetime64[us, UTC]")
         return frame
 
 
 def _run(query: str, values: dict[str, Any]) -> Any:
     import duckdb
 
-    connection = duckdb.connect(config={"TimeZone": "UTC", "threads": 2})
+    # The ICU extension, which sets time zones, would be fetched from the network; it is not needed.
+    offline = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
+    connection = duckdb.connect(config={**offline, "threads": 2})
     return connection.execute(query, values)
 
 
@@ -108,4 +113,4 @@ def _empty() -> pd.DataFrame:
 
     frame = pd.DataFrame({name: pd.Series(dtype=object) for name in (*_ALWAYS, "error")})
     frame = frame.assign(**{name: pd.Series(dtype=float) for name in _NUMBERS})
-    return frame.assign(**{n: pd.Series(dtype="datetime64[us, UTC]") for n in ("event_time", "served_at", "label_at")})
+    return frame.assign(**{n: pd.Series(dtype="datetime64[us, UTC]") for n in _MOMENTS})

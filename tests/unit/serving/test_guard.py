@@ -1,0 +1,66 @@
+"""Guardrails: quiet within their budgets, quick beyond them, and not forgetful."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from modelyard.rollout.guardrails import GUARDS, GuardLimits
+from modelyard.serving.guard import Guardrails
+
+LIMITS = GuardLimits(alpha=0.00125)
+
+
+def test_a_version_that_fails_half_of_its_calls_is_off_within_twenty() -> None:
+    met = []
+    for seed in range(1000):
+        guard, random = Guardrails(LIMITS), np.random.default_rng(seed)
+        calls = 0
+        while not guard.tripped:
+            guard.call(bool(random.random() < 0.5), 0.0001)
+            calls += 1
+        met.append(calls)
+    assert np.quantile(met, 0.99) <= 20
+
+
+def test_a_version_within_its_budgets_is_left_alone() -> None:
+    tripped = 0
+    for seed in range(300):
+        guard, random = Guardrails(LIMITS), np.random.default_rng(seed)
+        for failed, slow in random.random((2000, 2)) < (0.005, 0.03):
+            guard.call(bool(failed), 0.2 if slow else 0.001)
+        tripped += bool(guard.tripped)
+    # The chance of each is at most 2 x 0.00125; 300 times that is 0.75.
+    assert tripped <= 3
+
+
+def test_scores_far_from_the_champions_trip() -> None:
+    guard, trips = Guardrails(LIMITS), []
+    guard.on_trip = lambda g: trips.append(g.tripped)
+    for _ in range(30):
+        guard.pairs(np.array([0.9, 0.1]), np.array([0.1, 0.1]))
+    assert trips == ["disagreement"]
+    assert guard.detail()["disagreement"]["rate"] == 0.5
+
+
+def test_nonsense_is_charged_as_invalid() -> None:
+    guard = Guardrails(LIMITS)
+    guard.outputs(3, 10)
+    assert guard.tripped == "invalid_output"
+
+
+def test_a_dry_run_counts_and_never_trips() -> None:
+    guard = Guardrails(LIMITS.model_copy(update={"dry_run": GUARDS}))
+    for _ in range(50):
+        guard.refused()
+    assert not guard.tripped
+    assert guard.counts["error_rate"] == {"failures": 50, "trials": 50}
+
+
+def test_a_restart_goes_on_from_the_counts() -> None:
+    before, after = Guardrails(LIMITS), Guardrails(LIMITS)
+    before.call(True, 0.0)
+    after.recall(before.counts)
+    assert after.counts == before.counts
+    while not after.tripped:
+        after.refused()
+    assert after.counts["error_rate"]["failures"] <= 5

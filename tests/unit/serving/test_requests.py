@@ -1,0 +1,64 @@
+"""Bodies are parsed strictly and bounded."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modelyard.serving.errors import Refusal
+from modelyard.serving.requests import microseconds, read_feedback, read_predict
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (b"", 400, "malformed_json"),
+        (b"{", 400, "malformed_json"),
+        (b'{"rows": [{"a": NaN}]}', 400, "malformed_json"),
+        (b"[1]", 422, "invalid_body"),
+        (b'{"rows": 1}', 422, "invalid_body"),
+        (b'{"rows": [1]}', 422, "invalid_body"),
+        (b'{"rows": [{}], "event_tiem": 1}', 422, "invalid_body"),
+        (b'{"rows": [{}], "event_time": "yesterday"}', 422, "invalid_body"),
+        (b'{"rows": []}', 422, "row_count"),
+        (b'{"rows": [' + b"{}," * 1000 + b"{}]}", 413, "row_count"),
+        (b'{"rows": [{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}]}", 400, "malformed_json"),
+        (b'{"rows": [{"a": "\xff"}]}', 400, "malformed_json"),
+    ],
+)
+def test_a_body_that_is_not_accepted_says_why(body: bytes, status: int, code: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        read_predict(body)
+    assert (refused.value.status, refused.value.code) == (status, code)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_parsed_or_refused(body: bytes) -> None:
+    for read in (read_predict, read_feedback):
+        with suppress(Refusal):
+            read(body)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        '{"label": 2, "known_at": "2013-04-09T00:00:00Z", "key": "a"}',
+        '{"label": 1, "known_at": "2013-04-09T00:00:00Z"}',
+        '{"label": 1, "known_at": "2013-04-09T00:00:00Z", "key": "a", "request_id": "b"}',
+        '{"label": 1, "key": "a"}',
+    ],
+)
+def test_an_outcome_needs_a_label_a_moment_and_one_address(row: str) -> None:
+    with pytest.raises(Refusal):
+        read_feedback(b'{"rows": [' + row.encode() + b"]}")
+
+
+def test_a_moment_without_a_zone_is_utc() -> None:
+    plain, aware = datetime(2013, 4, 9, 12), datetime(2013, 4, 9, 14, tzinfo=timezone(timedelta(hours=2)))  # noqa: DTZ001
+    expected = int(datetime(2013, 4, 9, 12, tzinfo=UTC).timestamp() * 1e6)
+    assert microseconds(plain, 0) == microseconds(aware, 0) == expected
+    assert microseconds(None, 42) == 42
