@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from functools import cached_property
 
+from modelyard.config.project import load_project
 from modelyard.config.settings import Settings
 from modelyard.core.clock import event_time
 from modelyard.core.errors import ConfigError
@@ -36,7 +37,10 @@ class ConnectedPlatform:
         """DVC."""
         from modelyard.adapters.dvc_datasets import DvcDatasets
 
-        return DvcDatasets(self.settings.home / "data")
+        def key(model: str) -> str:
+            return load_project(model, self.settings).spec.source.key
+
+        return DvcDatasets(self.settings.home / "data", keys=key)
 
     @cached_property
     def validator(self) -> Validator:

@@ -1,0 +1,94 @@
+"""Admits a snapshot, or quarantines it and stops the line."""
+
+from __future__ import annotations
+
+from modelyard.config.project import load_project
+from modelyard.core.digest import digest_bytes, digest_file, short
+from modelyard.core.errors import ConfigError, ValidationFailed
+from modelyard.core.records import AuditEvent, Incident, Snapshot
+from modelyard.core.verdict import Decision, Outcome, Severity
+from modelyard.ports.datasets import ValidationReport
+from modelyard.ports.platform import Platform
+
+SUITE = "expectations.yaml"
+ACTOR = "modelyard"
+
+
+def validate(platform: Platform, content: str) -> ValidationReport:
+    """Run the model's reviewed suite over a snapshot, decide, and record the decision.
+
+    A critical expectation that failed, or could not be evaluated, quarantines the snapshot for good, opens an incident
+    and raises; a warning is recorded and lets the snapshot pass.
+
+    Raises:
+        ValidationFailed: the snapshot is quarantined.
+        ConfigError: the model has no suite, or the suite is wrong.
+    """
+    snapshot = platform.ledger.snapshots.get(content)
+    suite = load_project(snapshot.model, platform.settings).folder / SUITE
+    if not suite.is_file():
+        raise ConfigError("expectations", str(suite), "a reviewed suite of expectations", where=snapshot.model)
+    rows = platform.datasets.read(snapshot)
+    report = platform.validator.validate(snapshot, rows, suite, snapshot.as_of)
+    decision = decide(snapshot, report, digest_file(suite))
+    platform.ledger.journal.decide(decision)
+    if decision.action == "quarantine":
+        _quarantine(platform, snapshot, decision, report)
+        raise ValidationFailed(
+            f"snapshot {short(content)} of {snapshot.model} is quarantined: {'; '.join(decision.reasons)}. "
+            f"The report is {report.document}; mend the source, then take a new snapshot."
+        )
+    platform.ledger.snapshots.mark(content, "valid", decision.summary)
+    return report
+
+
+def decide(snapshot: Snapshot, report: ValidationReport, suite: str) -> Decision:
+    """Admit or quarantine, with reasons. Without any verdict there is no evidence, and so no admission."""
+    blocking = [verdict for verdict in report.verdicts if verdict.blocks]
+    warned = [v for v in report.verdicts if v.severity is Severity.WARNING and v.outcome is not Outcome.SUCCESSFUL]
+    if not report.verdicts:
+        reasons = ["no expectation was evaluated"]
+    elif blocking:
+        reasons = [verdict.reason for verdict in blocking]
+    else:
+        reasons = [f"all critical expectations hold ({len(report.verdicts)} evaluated)", *(v.reason for v in warned)]
+    return Decision(
+        kind="validation",
+        action="quarantine" if blocking or not report.verdicts else "admit",
+        model=snapshot.model,
+        subject=snapshot.content,
+        reasons=tuple(reasons),
+        verdicts=report.verdicts,
+        evidence=(snapshot.content, digest_bytes(snapshot.to_json().encode())),
+        policy=suite,
+        as_of=report.as_of,
+    )
+
+
+def _quarantine(platform: Platform, snapshot: Snapshot, decision: Decision, report: ValidationReport) -> None:
+    ledger, why = platform.ledger, "; ".join(decision.reasons)
+    ledger.snapshots.mark(snapshot.content, "quarantined", why)
+    ledger.journal.raise_incident(
+        Incident(
+            key=f"validation:{snapshot.content}",
+            model=snapshot.model,
+            kind="validation",
+            severity=Severity.BLOCKER,
+            title=f"Snapshot {short(snapshot.content)} of {snapshot.model} is quarantined",
+            detail=why,
+            opened_at=report.as_of,
+            evidence=(report.document, decision.digest),
+            next_step="Read the report, mend the source or the suite, take a new snapshot.",
+        )
+    )
+    ledger.journal.audit(
+        AuditEvent(
+            at=report.as_of,
+            actor=ACTOR,
+            action="snapshot.quarantine",
+            model=snapshot.model,
+            subject=snapshot.content,
+            reason=why,
+            digests=(snapshot.content, decision.digest),
+        )
+    )
