@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from modelyard.cli import models, overview, predict, records, services
+from modelyard.cli import drift, models, overview, predict, records, rollouts, services
 
 app = typer.Typer(
     name="modelyard",
@@ -13,9 +13,11 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     rich_markup_mode="rich",
 )
-for command in (services.up, services.down, services.clean, services.ps):
+for command in (services.up, services.down, services.clean, services.ps, services.doctor):
     app.command()(command)
 app.add_typer(services.db, name="db")
+app.add_typer(drift.app, name="drift")
+app.add_typer(rollouts.app, name="rollout")
 app.command()(overview.status)
 app.command()(models.init)
 app.command()(predict.predict)

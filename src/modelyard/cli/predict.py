@@ -12,6 +12,7 @@ import typer
 from modelyard.cli.output import AsJson, Model, console, emit_json, emit_table, reported
 from modelyard.cli.session import platform
 from modelyard.core.errors import ConfigError, NotFound, Unavailable
+from modelyard.flows import fleet
 from modelyard.ports.platform import Platform
 
 
@@ -74,10 +75,7 @@ def _rows(here: Platform, model: str, rows: str | None, file: Path | None, examp
 
 
 def _example(here: Platform, model: str) -> list[dict[str, Any]]:
-    from modelyard.release.bundle import read_file
-
     champion = here.ledger.releases.champion(model)
     if champion is None:
         raise NotFound("champion of", model, hint="`make run` trains and rolls out the first one.")
-    found = json.loads(read_file(here.ledger.releases.bundle(champion.digest), "example.json", champion))
-    return list(found["rows"])
+    return fleet.example(fleet.arm_of(here, champion))

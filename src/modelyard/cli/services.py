@@ -72,6 +72,24 @@ def ps(as_json: AsJson = False) -> None:
         raise typer.Exit(1)
 
 
+def doctor(as_json: AsJson = False) -> None:
+    """Check the machine and the installation, and say how to mend what is not well.
+
+    Example: modelyard doctor
+    """
+    from modelyard.runtime.doctor import examine
+
+    with reported():
+        findings = examine(settings())
+        if as_json:
+            emit_json([dataclasses.asdict(finding) for finding in findings])
+        else:
+            rows = [(f.check, "ok" if f.ok else "PROBLEM", f.detail, f.mend) for f in findings]
+            emit_table("Doctor", ("check", "state", "found", "what to do"), rows, empty="Nothing was checked.")
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
 @db.command()
 def migrate() -> None:
     """Bring the platform's database to the newest schema; safe to repeat.

@@ -1,0 +1,74 @@
+"""``modelyard drift``: what the governor sees and why it decides as it does."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from modelyard.cli.output import AsJson, Model, console, emit_json, emit_table, reported
+from modelyard.cli.session import platform
+from modelyard.core.errors import EvidenceMissing
+from modelyard.core.window import parse_moment
+from modelyard.flows import monitor
+
+app = typer.Typer(help="Drift checks and the retrain governor.", no_args_is_help=True)
+AsOf = Annotated[str | None, typer.Option(help="Look from this moment (ISO 8601); by default from now.")]
+
+
+@app.command()
+def check(model: Model, as_of: AsOf = None, as_json: AsJson = False) -> None:
+    """Run a drift check and record it. It starts no retraining: that is the monitoring DAG's to do.
+
+    Example: modelyard drift check flight_delay
+    """
+    with reported():
+        here = platform()
+        moment = parse_moment(as_of) if as_of else here.as_of(model, datetime.now(UTC))
+        decision = monitor.check(here, model, moment, run_key="cli", retraining_open=True)
+        if as_json:
+            emit_json({"digest": decision.digest, **decision.to_dict()})
+            return
+        console.print(monitor.explain(decision), markup=False, highlight=False)
+        console.print(f"Next: `modelyard drift history {model}`.")
+
+
+@app.command()
+def history(
+    model: Model, limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 30, as_json: AsJson = False
+) -> None:
+    """Show past drift checks, one row each.
+
+    Example: modelyard drift history flight_delay
+    """
+    with reported():
+        checks = platform().ledger.journal.checks(model)[-limit:]
+        if as_json:
+            emit_json(checks)
+            return
+        rows = [
+            (c["as_of"][:16], c["action"], _number(c.get("calibration_gap")), c.get("labels", ""), c["requests"],
+             _number(c.get("logloss")), _number(c.get("auc")), _number(c.get("psi_max")), "; ".join(c["reasons"]))
+            for c in checks
+        ]  # fmt: skip
+        columns = ("as of", "action", "calibration gap", "labels", "requests", "logloss", "AUC", "PSI max", "reasons")
+        emit_table(f"Drift checks of {model}", columns, rows, empty="The monitoring DAG makes one each hour.")
+
+
+@app.command()
+def explain(model: Model) -> None:
+    """Explain the newest decision of the governor, check by check.
+
+    Example: modelyard drift explain flight_delay
+    """
+    with reported():
+        found = platform().ledger.journal.decisions(model, "governor")
+        if not found:
+            raise EvidenceMissing(f"{model} has not been checked yet; the monitoring DAG checks it each hour")
+        console.print(f"as of {found[-1].as_of:%Y-%m-%d %H:%M} UTC", highlight=False)
+        console.print(monitor.explain(found[-1]), markup=False, highlight=False)
+
+
+def _number(value: object) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else "none"

@@ -1,0 +1,127 @@
+"""``modelyard rollout``: where the traffic is, and the two brakes a person needs."""
+
+from __future__ import annotations
+
+import getpass
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from modelyard.cli.output import AsJson, Model, console, emit_json, emit_table, reported
+from modelyard.cli.session import platform
+from modelyard.core.errors import NotFound
+from modelyard.flows import rollout as flows
+from modelyard.rollout.state import RolloutState
+
+app = typer.Typer(help="Staged rollouts: look, stop, insist.", no_args_is_help=True)
+Why = Annotated[str, typer.Option(help="Why, for the audit log.", prompt="Why")]
+
+
+@app.command()
+def status(model: Model, as_json: AsJson = False) -> None:
+    """Show the open rollout of a model, or the last one, with its newest look.
+
+    Example: modelyard rollout status flight_delay
+    """
+    with reported():
+        here = platform()
+        history = here.ledger.rollouts.history(model)
+        if not history:
+            raise NotFound("rollout of", model, hint="An approved release starts one.")
+        state = RolloutState.model_validate(history[-1])
+        looks = here.ledger.rollouts.looks(state.id)
+        if as_json:
+            emit_json({"state": state, "last_look": looks[-1] if looks else None})
+            return
+        console.print(state.summary, markup=False, highlight=False)
+        if looks:
+            rows = [(v.check, v.outcome, v.reason) for v in looks[-1].verdicts]
+            title = f"Look {looks[-1].look} at {looks[-1].as_of:%Y-%m-%d %H:%M:%S} UTC: {looks[-1].action}"
+            emit_table(title, ("check", "outcome", "why"), rows, empty="Nothing was checked.")
+        console.print(f"Next: `modelyard rollout history {model}`; to stop it, `modelyard rollout abort {model}`.")
+
+
+@app.command()
+def history(model: Model, as_json: AsJson = False) -> None:
+    """Show all rollouts of a model: outcome, stages, reason.
+
+    Example: modelyard rollout history flight_delay --json
+    """
+    with reported():
+        here = platform()
+        states = [RolloutState.model_validate(body) for body in here.ledger.rollouts.history(model)]
+        if as_json:
+            emit_json([{**state.to_dict(), "looks": here.ledger.rollouts.looks(state.id)} for state in states])
+            return
+        rows = [
+            (s.id, s.challenger.version, s.status.replace("_", " "), s.stage + 1, s.looks, s.decided_by, s.reason)
+            for s in states
+        ]
+        columns = ("rollout", "version", "status", "stages", "looks", "decided by", "reason")
+        emit_table(f"Rollouts of {model}", columns, rows, empty="An approved release starts one.")
+
+
+@app.command()
+def abort(model: Model, why: Why) -> None:
+    """Give all traffic back to the champion now, and quarantine the release.
+
+    Example: modelyard rollout abort flight_delay --why "complaints from the desk"
+    """
+    with reported():
+        _say(flows.abort(platform(), model, _me(), why, datetime.now(UTC)))
+
+
+@app.command()
+def promote(model: Model, why: Why) -> None:
+    """Make the release champion before its evidence is complete; recorded as a manual override.
+
+    Example: modelyard rollout promote flight_delay --why "labels are a week late; reviewed by hand"
+    """
+    with reported():
+        here = platform()
+        rollout = here.ledger.rollouts.current(model)
+        if rollout is None:
+            raise NotFound("open rollout of", model)
+        _say(flows.promote(here, rollout, datetime.now(UTC), by=_me(), why=why))
+
+
+@app.command()
+def pause(model: Model) -> None:
+    """Hold the open rollout at its present split; guardrails still end it.
+
+    Example: modelyard rollout pause flight_delay
+    """
+    with reported():
+        _say(flows.pause(platform(), model, _me(), datetime.now(UTC)))
+
+
+@app.command()
+def resume(model: Model) -> None:
+    """Let a paused rollout go on.
+
+    Example: modelyard rollout resume flight_delay
+    """
+    with reported():
+        _say(flows.pause(platform(), model, _me(), datetime.now(UTC), paused=False))
+
+
+@app.command()
+def restore(model: Model) -> None:
+    """Push the wanted split to every replica again, for one that was replaced.
+
+    Example: modelyard rollout restore flight_delay
+    """
+    with reported():
+        states: dict[str, Any] = flows.restore(platform(), model, datetime.now(UTC))
+        for name, state in states.items():
+            console.print(f"{name}: generation {state.generation}, weight {state.weight / 100:g}%", highlight=False)
+
+
+def _me() -> str:
+    return getpass.getuser()
+
+
+def _say(state: RolloutState) -> None:
+    console.print(state.summary, markup=False, highlight=False)
+    console.print(f"Next: `modelyard rollout status {state.model}`, `modelyard audit {state.model}`.")
