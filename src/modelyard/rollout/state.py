@@ -167,6 +167,6 @@ class RolloutState(Value):
         status: Status = "promoted" if self.status == "promoting" else "rolled_back"
         return self._with(status, self.stage, at, self.reason, status=status, next_look_at=None)
 
-    def _with(self, kind: str, stage: int, at: datetime, detail: str = "", **changes: Any) -> Self:
+    def _with(self, kind: str, stage: int, at: datetime, detail: str = "", /, **changes: Any) -> Self:
         event = Event(at=at, kind=kind, stage=stage, detail=detail)
         return type(self).model_validate(self.model_copy(update={**changes, "events": (*self.events, event)}).to_dict())
