@@ -7,11 +7,13 @@ from typing import Any
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowSkipException
 from modelyard_airflow import catalogue
-from modelyard_airflow.links import DriftReport
+from modelyard_airflow.links import DriftReport, offer, report_page
 from modelyard_airflow.tasks import AS_OF, as_of, common, context, flow, is_busy, platform
 
+from modelyard.core.window import parse_moment
 
-@flow(DriftReport)
+
+@flow()
 def check(model: str) -> dict[str, Any]:
     """Check the model as of the run's moment; the check and the governor's decision are kept in the ledger."""
     from modelyard.flows import monitor
@@ -36,6 +38,20 @@ def ask_for_retraining(model: str, checked: dict[str, Any]) -> None:
     event.extra = {key: checked[key] for key in ("reason", "decision", "as_of")}
 
 
+@flow(DriftReport)
+def draw_report(model: str, checked: dict[str, Any]) -> None:
+    """Draw the report that explains the retraining; it costs more than all checks of a day, so only then."""
+    from modelyard.flows import features, monitor
+
+    here = platform()
+    champion = here.ledger.releases.champion(model)
+    if champion is None:
+        raise AirflowSkipException("there is no champion, so there is nothing to compare with")
+    reference = features.training_frame(here, model, here.ledger.snapshots.get(champion.snapshot))
+    path = monitor.report(here, model, parse_moment(checked["as_of"]), reference)
+    offer(context(), DriftReport, report_page(path))
+
+
 def monitor_dag(model: str) -> DAG:
     """The DAG of one model."""
     with DAG(
@@ -46,7 +62,9 @@ def monitor_dag(model: str) -> DAG:
         params=AS_OF,
         **common(model),
     ) as dag:
-        ask_for_retraining.override(outlets=[catalogue.drift_asset(model)])(model, check(model))
+        checked = check(model)
+        asked = ask_for_retraining.override(outlets=[catalogue.drift_asset(model)])(model, checked)
+        asked >> draw_report(model, checked)
     return dag
 
 

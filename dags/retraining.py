@@ -7,16 +7,18 @@ cause gives one retraining: a run that finds a rollout open, or its cause answer
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
-from airflow.sdk import DAG, Param, TriggerRule, task
+from airflow.sdk import DAG, Param, TriggerRule, chain, task
 from airflow.sdk.exceptions import AirflowSkipException
 from modelyard_airflow import catalogue
 from modelyard_airflow.approvals import PersonApproval
 from modelyard_airflow.cause import answered, cause
-from modelyard_airflow.links import MlflowRun, ValidationDocument, offer
+from modelyard_airflow.links import MlflowRun, ValidationDocument, offer, report_page
 from modelyard_airflow.tasks import AS_OF, acting, as_of, common, context, flow, given, platform
 
+from modelyard.core.errors import ValidationFailed
 from modelyard.core.window import parse_moment
 
 PARAMS = {
@@ -49,8 +51,15 @@ def validate(content: str) -> str:
     """Admit the snapshot, or quarantine it and stop; returns the digest of what was admitted."""
     from modelyard.flows import validate as flows
 
-    report = flows.validate(platform(), content)
-    offer(context(), ValidationDocument, report.document)
+    here = platform()
+    try:
+        document = flows.validate(here, content).document
+    except ValidationFailed:
+        # The button is needed most when the task has failed; the incident names the document.
+        incidents = {found.key: found for _, _, found in here.ledger.journal.incidents(open_only=True)}
+        offer(context(), ValidationDocument, report_page(incidents[f"validation:{content}"].evidence[0]))
+        raise
+    offer(context(), ValidationDocument, report_page(document))
     return content
 
 
@@ -68,6 +77,7 @@ def train(model: str, planned: Plan, content: str) -> str:
         reason=planned["reason"],
         author=planned["author"],
         overrides=given("overrides", {}),
+        run_key=context()["dag_run"].run_id,
     )
     offer(context(), MlflowRun, here.tracking.run_url(release.mlflow_run_id))
     return release.digest
@@ -78,15 +88,20 @@ def evaluate(planned: Plan, release: str) -> str:
     """Measure the release and the champion on the same rows; returns the evidence's digest."""
     from modelyard.flows import evaluate as flows
 
-    return flows.evaluate(platform(), release, as_of=parse_moment(planned["as_of"]))
+    here = platform()
+    offer(context(), MlflowRun, here.tracking.run_url(here.ledger.releases.get(release).mlflow_run_id))
+    return flows.evaluate(here, release, as_of=parse_moment(planned["as_of"]))
 
 
 @flow()
 def gate(planned: Plan, release: str, evidence: str) -> str:
     """Decide whether the release may ship; fails when a blocker did not pass. Returns the decision's digest."""
     from modelyard.flows import gate as flows
+    from modelyard.flows.evaluate import read_evidence
 
-    return flows.assess(platform(), release, evidence, as_of=parse_moment(planned["as_of"])).digest
+    here = platform()
+    measured = read_evidence(here, here.ledger.releases.get(release).model, evidence).measurements
+    return flows.assess(here, release, measured, parse_moment(planned["as_of"])).digest
 
 
 @task.branch
@@ -95,7 +110,7 @@ def weigh_risk(release: str, decision: str) -> str:
     """Low risk is approved by policy, anything else by two people."""
     from modelyard.flows import govern
 
-    return "approve_by_policy" if govern.risk(platform(), release, decision) == "low" else "first_approval"
+    return "approve_by_policy" if govern.risk(platform(), release, decision) == "low" else "approval_1"
 
 
 @flow()
@@ -115,6 +130,12 @@ def conclude(release: str, decision: str) -> str:
     if concluded.action != "approve":
         raise AirflowSkipException("; ".join(concluded.reasons))
     return release
+
+
+def approvals(model: str, about: dict[str, Any]) -> list[PersonApproval]:
+    """One question for each person whom governance asks for, one after the other: the next excludes those before."""
+    names = [f"approval_{n}" for n in range(1, catalogue.quorum(model) + 1)]
+    return [PersonApproval(task_id=name, earlier=names[:place], **about) for place, name in enumerate(names)]
 
 
 def start_rollout(model: str) -> TriggerDagRunOperator:
@@ -143,12 +164,11 @@ def retraining_dag(model: str) -> DAG:
         release = train(model, planned, validate(snapshot(model, planned)))
         decision = gate(planned, release, evaluate(planned, release))
         about = {"model": model, "release": release, "decision": decision}
-        first = PersonApproval(task_id="first_approval", **about)
-        second = PersonApproval(task_id="second_approval", earlier=["first_approval"], **about)
-        automatic = approve_by_policy(release, decision)
-        weigh_risk(release, decision) >> [automatic, first]
-        first >> second
-        [automatic, first, second] >> conclude(release, decision) >> start_rollout(model)
+        automatic, concluded = approve_by_policy(release, decision), conclude(release, decision)
+        seats = approvals(model, about)
+        weigh_risk(release, decision) >> [automatic, seats[0]]
+        chain(*seats)
+        [automatic, *seats] >> concluded >> start_rollout(model)
     return dag
 
 

@@ -23,7 +23,7 @@ def start() -> str:
     """Open the rollout of the release; returns its id. The same release again finds the same rollout."""
     from modelyard.flows import rollout
 
-    return rollout.start(platform(), str(given("release")), datetime.now(UTC))
+    return rollout.start(platform(), str(given("release")), datetime.now(UTC)).id
 
 
 @flow(trigger_rule=TriggerRule.NONE_FAILED)
@@ -32,7 +32,7 @@ def promote(opened: str) -> str:
     from modelyard.flows import rollout
 
     here = platform()
-    state = rollout.status(here, opened)
+    state = rollout.read(here, opened)
     if state.action != "promote" or state.status in ("rolling_back", "rolled_back"):
         raise AirflowSkipException(state.summary)
     return rollout.promote(here, opened, datetime.now(UTC)).summary
@@ -44,10 +44,10 @@ def roll_back(opened: str) -> str:
     from modelyard.flows import rollout
 
     here = platform()
-    state = rollout.status(here, opened)
+    state = rollout.read(here, opened)
     if state.action != "rollback" and state.status not in ("rolling_back", "rolled_back"):
         raise AirflowSkipException(state.summary)
-    return rollout.rollback(here, opened, state.reason, datetime.now(UTC)).summary
+    return rollout.roll_back(here, opened, datetime.now(UTC)).summary
 
 
 def rollout_dag(model: str) -> DAG:

@@ -111,3 +111,11 @@ def rollout_stages(model: str) -> int:
     from modelyard.rollout.policy import load_rollout_policy
 
     return len(load_rollout_policy(settings(), model).stages)
+
+
+def quorum(model: str) -> int:
+    """How many people the model's governance policy asks for."""
+    from modelyard.config.policies import load_policy
+    from modelyard.governance.policy import GovernancePolicy
+
+    return load_policy(GovernancePolicy, "governance", settings(), model).quorum

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from airflow.sdk import BaseOperatorLink
 
+from modelyard_airflow.catalogue import settings
+
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator, Context
+
+REPORTS = "/modelyard/reports"
+"""Where the plugin serves the reports, below Airflow's own address."""
 
 _KEY = "modelyard_link_{}"
 
@@ -16,6 +23,14 @@ def offer(context: Context, link: type[BaseOperatorLink], address: str) -> None:
     """Keep the address of something that this task made. Call it before anything that may fail: a failed task's
     button is the one that is needed most."""
     context["ti"].xcom_push(key=_KEY.format(link.__name__), value=address)
+
+
+def report_page(document: str | Path) -> str:
+    """The address, within Airflow, of a document that is kept below ``<home>/docs``; empty for any other."""
+    place, docs = Path(document), settings().home / "docs"
+    if not place.is_relative_to(docs):
+        return ""
+    return f"{settings().airflow_url}{REPORTS}/{quote(str(place.relative_to(docs)))}"
 
 
 class _Link(BaseOperatorLink):

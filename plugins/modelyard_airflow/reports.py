@@ -13,7 +13,8 @@ from urllib.parse import quote
 from fastapi import Depends, FastAPI, HTTPException
 from fastapi.responses import FileResponse, HTMLResponse, Response
 
-PREFIX = "/modelyard/reports"
+from modelyard_airflow.links import REPORTS
+
 _KINDS = {
     ".css": "text/css",
     ".gif": "image/gif",
@@ -62,11 +63,6 @@ def find(root: Path, name: str) -> Path:
     raise HTTPException(404, "no such report")
 
 
-def address(name: str) -> str:
-    """The address, within Airflow's web server, of a file below the folder of reports."""
-    return f"{PREFIX}/{quote(name)}"
-
-
 def application(root: Path, guard: Any = None) -> FastAPI:
     """The reports' pages; ``guard`` is the dependency that checks who asks (by default Airflow's)."""
     app = FastAPI(title="Modelyard reports", openapi_url=None, docs_url=None, redoc_url=None)
@@ -92,10 +88,12 @@ def _file(path: Path) -> Response:
 def _listing(root: Path, folder: Path) -> Response:
     shown = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
     base = root.resolve()
-    rows = "".join(
-        f'<li><a href="{address(str(p.relative_to(base)))}{"/" if p.is_dir() else ""}">{html.escape(p.name)}</a></li>'
-        for p in shown
-    )
+    rows = "".join(f"<li>{_link(path, base)}</li>" for path in shown)
     place = html.escape(str(folder.relative_to(base)).removeprefix("."))
     page = f"<!doctype html><title>Reports</title><h1>Reports {place}</h1><ul>{rows or '<li>none yet</li>'}</ul>"
     return HTMLResponse(page, headers=_HEADERS)
+
+
+def _link(path: Path, base: Path) -> str:
+    slash = "/" if path.is_dir() else ""
+    return f'<a href="{REPORTS}/{quote(str(path.relative_to(base)))}{slash}">{html.escape(path.name)}</a>'

@@ -40,10 +40,10 @@ class StageOperator(BaseOperator, SkipMixin):
         from modelyard.flows import rollout
 
         here = platform()
-        state = rollout.status(here, self.rollout)
+        state = rollout.read(here, self.rollout)
         if self.stage >= len(state.stages):
             raise AirflowSkipException(f"this rollout has {len(state.stages)} stage(s)")
-        if state.closed or state.action == "rollback":
+        if state.action == "rollback" or state.status not in ("pending", "running"):
             raise AirflowSkipException(state.summary)
         return self._go_on(context, acting(rollout.enter)(here, self.rollout, self.stage, datetime.now(UTC)))
 
