@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from modelyard.config.policies import load_policy
-from modelyard.core.errors import Conflict, GateBlocked
+from modelyard.core.errors import Conflict, GateBlocked, IntegrityError
 from modelyard.core.records import AuditEvent, Incident, Release
 from modelyard.core.verdict import Decision, Measurement, Severity
+from modelyard.flows.evaluate import read_evidence
 from modelyard.gates import assess as gates
 from modelyard.gates.policy import GatePolicy
 from modelyard.ports.platform import Platform
@@ -16,8 +17,16 @@ from modelyard.ports.platform import Platform
 ACTOR = "gates"
 
 
-def decide(platform: Platform, release: Release, measurements: Sequence[Measurement], as_of: datetime) -> Decision:
-    """Assess without recording anything: what the gates would say now, against the present champion."""
+def decide(platform: Platform, release: Release, evidence: str | Sequence[Measurement], as_of: datetime) -> Decision:
+    """Assess without recording anything: what the gates would say now, against the present champion.
+
+    ``evidence`` is the digest of what ``flows.evaluate`` kept, or measurements made elsewhere.
+
+    Raises:
+        NotFound: there is no evidence of that digest.
+        IntegrityError: the evidence was changed, or is about another release.
+    """
+    measurements, digest = _read(platform, release, evidence) if isinstance(evidence, str) else (evidence, None)
     policy = load_policy(GatePolicy, "gates", platform.settings, release.model)
     champion = platform.ledger.releases.champion(release.model)
     return gates.assess(
@@ -27,16 +36,17 @@ def decide(platform: Platform, release: Release, measurements: Sequence[Measurem
         release=release.digest,
         champion=champion.digest if champion else None,
         as_of=as_of,
+        evidence=digest,
     )
 
 
-def assess(platform: Platform, release_digest: str, measurements: Sequence[Measurement], as_of: datetime) -> Decision:
+def assess(platform: Platform, release_digest: str, evidence: str | Sequence[Measurement], as_of: datetime) -> Decision:
     """Assess a candidate, record the decision, and mark the release ``ready`` if nothing blocks it.
 
     The same evidence again records nothing new.
 
     Raises:
-        NotFound: there is no such release.
+        NotFound: there is no such release, or no such evidence.
         Conflict: the release is quarantined; evidence does not change that.
         GateBlocked: a blocker did not pass. The decision is recorded and an incident is open.
     """
@@ -44,7 +54,7 @@ def assess(platform: Platform, release_digest: str, measurements: Sequence[Measu
     release = ledger.releases.get(release_digest)
     if ledger.releases.state(release_digest) == "quarantined":
         raise Conflict(f"{release.model} version {release.version} is quarantined; train a new version")
-    decision = decide(platform, release, measurements, as_of)
+    decision = decide(platform, release, evidence, as_of)
     known = any(d.digest == decision.digest for d in ledger.journal.decisions(release.model, "gates", release_digest))
     ledger.journal.decide(decision)
     if not known:
@@ -57,6 +67,13 @@ def assess(platform: Platform, release_digest: str, measurements: Sequence[Measu
     ledger.releases.mark(release_digest, "ready", decision.reasons[0])
     ledger.journal.resolve_incident(_key(release), as_of, decision.reasons[0])
     return decision
+
+
+def _read(platform: Platform, release: Release, digest: str) -> tuple[Sequence[Measurement], str]:
+    kept = read_evidence(platform, release.model, digest)
+    if kept.release != release.digest:
+        raise IntegrityError(f"evidence {digest} is about release {kept.release}, not {release.digest}")
+    return kept.measurements, kept.digest
 
 
 def _event(decision: Decision) -> AuditEvent:

@@ -36,11 +36,13 @@ def assess(
     release: Digest,
     champion: Digest | None,
     as_of: datetime,
+    evidence: Digest | None = None,
 ) -> Decision:
     """One verdict per gate, and ``ready`` only if no blocker is left.
 
     A measurement counts for a release when its ``subject`` is that release's digest; a comparison's ``variant`` names
-    the champion that was compared with. ``champion`` None means that the model never had one.
+    the champion that was compared with. ``champion`` None means that the model never had one. ``evidence`` names the
+    document that holds the measurements; by default they are cited by their own digest.
     """
     case = _Case(measurements, release, champion, as_of, policy.first_release)
     verdicts = tuple(_judge(name, gate, case) for name, gate in policy.gates.items())
@@ -58,7 +60,7 @@ def assess(
         subject=release,
         reasons=tuple(reasons),
         verdicts=verdicts,
-        evidence=(evidence_digest(measurements), *([champion] if champion else [])),
+        evidence=(evidence or evidence_digest(measurements), *([champion] if champion else [])),
         policy=policy.digest,
         as_of=as_of,
     )

@@ -36,5 +36,6 @@ MEASUREMENTS: dict[str, Known] = {
     "latency_p99_ms": Known("99th percentile of the time to score one row", unit="ms", low=0),
     "model_size_bytes": Known("size of the served model", unit="bytes", low=0),
     "onnx_max_difference": Known("largest difference of a logit between ONNX and torch", low=0),
+    "example_difference": Known("largest difference of the bundle's example to its recorded answer", low=0, high=1),
 }
 """By name. A policy that names anything else is refused."""

@@ -1,0 +1,319 @@
+"""Governance: weigh the risk of a release, ask, keep the answers, and conclude.
+
+Every answer is bound to the release and to the gate decision that it was given for. When the gates decide anew, or the
+policy changes, or another champion is crowned, earlier answers are void and the question is asked again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from modelyard.config.policies import load_policy
+from modelyard.core.digest import short
+from modelyard.core.errors import EvidenceMissing, NotApproved
+from modelyard.core.records import Approval, AuditEvent, Release
+from modelyard.core.value import Digest
+from modelyard.core.verdict import Decision, Outcome, Verdict
+from modelyard.core.window import parse_moment
+from modelyard.governance import quorum
+from modelyard.governance.policy import POLICY_ACTOR, GovernancePolicy, identity
+from modelyard.governance.risk import Level, RiskAssessment, assess_risk
+from modelyard.ports.platform import Platform
+from modelyard.release.bundle import read_bundle
+
+LEVELS = {"low": "risk_low", "high": "risk_high"}
+"""How an assessment is recorded: as a governance decision with this action."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What to ask of whom: nothing is answered for them when ``timeout`` has passed."""
+
+    people: tuple[str, ...]
+    subject: str
+    body: str
+    timeout: timedelta
+
+
+def assess(platform: Platform, release: str, decision: str) -> RiskAssessment:
+    """Weigh the risk of a release for a gate decision (both by digest), and record it.
+
+    Raises:
+        NotFound: there is no such release or decision.
+        EvidenceMissing: the decision is not the gates' newest one about this release.
+    """
+    manifest, gates = _subject(platform, release, decision)
+    return _assess(platform, manifest, gates)
+
+
+def risk(platform: Platform, release: str, decision: str) -> Level:
+    """``low`` or ``high``; see ``assess``."""
+    return assess(platform, release, decision).level
+
+
+def request(platform: Platform, release: str, decision: str, excluded: Collection[str] = ()) -> Ask:
+    """Whom to ask about a release, and what to show them; ``excluded`` are the starter and whoever has answered."""
+    manifest, gates = _subject(platform, release, decision)
+    policy = _policy(platform, manifest)
+    assessment = _assess(platform, manifest, gates)
+    barred = {identity(name) for name in (*excluded, manifest.author)}
+    people = tuple(p for p in policy.people if identity(p) not in barred)
+    subject = f"{manifest.model} {manifest.semver} (version {manifest.version}): approve this release?"
+    body = _body(platform, manifest, gates, assessment, policy)
+    return Ask(people, subject, body, timedelta(hours=policy.response_timeout_hours))
+
+
+def answer(
+    platform: Platform,
+    release: str,
+    decision: str,
+    *,
+    by: str,
+    at: datetime | str,
+    approve: bool,
+    comment: str = "",
+    where: str = "airflow",
+    started_by: Collection[str] = (),
+) -> Approval:
+    """Keep one person's answer. Whoever may not answer is refused, and the attempt is audited.
+
+    Raises:
+        NotApproved: the person has no role that approves, made the release or started the run.
+        EvidenceMissing: the gates have decided anew since the question was asked.
+        Conflict: the person has answered otherwise to this evidence already.
+    """
+    manifest, gates = _subject(platform, release, decision)
+    policy = _policy(platform, manifest)
+    given = Approval(
+        release=release,
+        decision=decision,
+        by=by,
+        at=parse_moment(at) if isinstance(at, str) else at,
+        answer="approve" if approve else "reject",
+        automatic=False,
+        comment=comment,
+        where=where,
+    )
+    question = _question(platform, manifest, gates, policy, started_by)
+    if why := quorum.void(given, question, policy):
+        _audit(platform, manifest, given, "governance.refused", why)
+        raise NotApproved(f"the answer of {by} does not count: {why}")
+    _keep(platform, manifest, given)
+    return given
+
+
+def approve_automatically(platform: Platform, release: str, decision: str, at: datetime | None = None) -> Approval:
+    """Record the automatic approval of a low-risk release.
+
+    ``at`` is by default the moment of the gate decision, so that a repeated task records the same approval.
+
+    Raises:
+        NotApproved: the risk is high.
+    """
+    manifest, gates = _subject(platform, release, decision)
+    assessment = _assess(platform, manifest, gates)
+    if assessment.level != "low":
+        raise NotApproved(f"{manifest.model} version {manifest.version} needs people: {assessment.summary}")
+    given = Approval(
+        release=release,
+        decision=decision,
+        by=POLICY_ACTOR,
+        at=at or gates.as_of,
+        answer="approve",
+        automatic=True,
+        comment=assessment.summary,
+        where="policy",
+    )
+    _keep(platform, manifest, given)
+    return given
+
+
+def conclude(platform: Platform, release: str, decision: str, *, started_by: Collection[str] = ()) -> Decision:
+    """Decide on the answers so far and record it; returns only if the release is approved.
+
+    Raises:
+        NotApproved: it was rejected, or too few have answered; the decision is recorded and its reasons are quoted.
+        EvidenceMissing: the gates have decided anew since.
+    """
+    manifest, gates = _subject(platform, release, decision)
+    policy = _policy(platform, manifest)
+    question = _question(platform, manifest, gates, policy, started_by)
+    concluded = quorum.conclude(question, platform.ledger.journal.approvals(release), policy)
+    known = _recorded(platform, manifest, concluded.action)
+    platform.ledger.journal.decide(concluded)
+    if concluded.digest not in known:
+        platform.ledger.journal.audit(_concluded(concluded))
+    if concluded.action != "approve":
+        raise NotApproved(f"{manifest.model} version {manifest.version}: {concluded.summary}")
+    return concluded
+
+
+def approved(platform: Platform, release: str) -> Decision:
+    """The approval in force: what a rollout asks for before it starts.
+
+    Raises:
+        NotApproved: the newest conclusion is no approval, or there is none.
+    """
+    manifest = platform.ledger.releases.get(release)
+    found = [d for d in _governance(platform, manifest) if d.action in {"approve", "reject", "wait"}]
+    if not found or found[-1].action != "approve":
+        why = found[-1].summary if found else "governance has not decided about it"
+        raise NotApproved(f"{manifest.model} version {manifest.version}: {why}")
+    newest = _newest_gates(platform, manifest)
+    if newest is None or newest.digest not in found[-1].evidence:
+        raise NotApproved(
+            f"{manifest.model} version {manifest.version}: the gates have decided anew since the approval"
+        )
+    return found[-1]
+
+
+def _subject(platform: Platform, release: str, decision: str) -> tuple[Release, Decision]:
+    manifest = platform.ledger.releases.get(release)
+    gates = platform.ledger.journal.decision(decision)
+    if gates.kind != "gates" or gates.subject != release:
+        raise EvidenceMissing(f"{short(decision)} is no gate decision about release {short(release)}")
+    newest = _newest_gates(platform, manifest)
+    if newest is not None and newest.digest != decision:
+        raise EvidenceMissing(
+            f"the gates have decided anew ({short(newest.digest)}): answers to {short(decision)} are void; ask again"
+        )
+    return manifest, gates
+
+
+def _newest_gates(platform: Platform, manifest: Release) -> Decision | None:
+    found = platform.ledger.journal.decisions(manifest.model, "gates", manifest.digest)
+    return found[-1] if found else None
+
+
+def _governance(platform: Platform, manifest: Release) -> list[Decision]:
+    return platform.ledger.journal.decisions(manifest.model, "governance", manifest.digest)
+
+
+def _recorded(platform: Platform, manifest: Release, action: str) -> set[Digest]:
+    return {d.digest for d in _governance(platform, manifest) if d.action == action}
+
+
+def _policy(platform: Platform, manifest: Release) -> GovernancePolicy:
+    return load_policy(GovernancePolicy, "governance", platform.settings, manifest.model)
+
+
+def _assess(platform: Platform, manifest: Release, gates: Decision) -> RiskAssessment:
+    """Assess and record once. The release itself may be champion by now: then its assessment stands."""
+    policy = _policy(platform, manifest)
+    champion = platform.ledger.releases.champion(manifest.model)
+    if champion is not None and champion.digest == manifest.digest:
+        champion = platform.ledger.releases.previous(manifest.model)
+    assessment = assess_risk(
+        manifest,
+        champion,
+        gates,
+        policy,
+        signature=_signature(platform, manifest),
+        champion_signature=_signature(platform, champion) if champion else None,
+    )
+    entry = _as_decision(assessment, gates)
+    if entry.digest not in _recorded(platform, manifest, entry.action):
+        platform.ledger.journal.decide(entry)
+        platform.ledger.journal.audit(_concluded(entry))
+    return assessment
+
+
+def _signature(platform: Platform, manifest: Release) -> dict[str, Any]:
+    bundle = read_bundle(platform.ledger.releases.bundle(manifest.digest), manifest.digest)
+    signature: dict[str, Any] = json.loads(bundle.files["signature.json"])
+    return signature
+
+
+def _question(
+    platform: Platform, manifest: Release, gates: Decision, policy: GovernancePolicy, started_by: Collection[str]
+) -> quorum.Question:
+    """The present question. A risk once found high stays high, and a policy once asked under must still hold."""
+    assessment = _assess(platform, manifest, gates)
+    earlier = [d for d in _governance(platform, manifest) if d.action in LEVELS.values() and gates.digest in d.evidence]
+    if any(d.policy != policy.digest for d in earlier):
+        assessment = assessment.model_copy(update={"policy": earlier[0].policy})
+    if any(d.action == LEVELS["high"] for d in earlier):
+        assessment = assessment.model_copy(update={"level": "high"})
+    champion = platform.ledger.releases.champion(manifest.model)
+    involved = {manifest.author, *started_by}
+    return quorum.Question(gates, assessment, involved, champion.digest if champion else None)
+
+
+def _as_decision(assessment: RiskAssessment, gates: Decision) -> Decision:
+    reasons = tuple(f"{r.trigger}: {r.detail}" for r in assessment.reasons)
+    return Decision(
+        kind="governance",
+        action=LEVELS[assessment.level],
+        model=gates.model,
+        subject=assessment.release,
+        reasons=reasons or ("no trigger of the policy applies",),
+        evidence=(gates.digest, assessment.digest),
+        policy=assessment.policy,
+        as_of=gates.as_of,
+    )
+
+
+def _keep(platform: Platform, manifest: Release, given: Approval) -> None:
+    """Record an answer; the audit log gets it once, however often a task is repeated."""
+    known = {a.digest for a in platform.ledger.journal.approvals(given.release)}
+    platform.ledger.journal.approve(given)
+    if given.digest not in known:
+        _audit(platform, manifest, given, f"governance.{given.answer}", given.comment or "without a comment")
+
+
+def _audit(platform: Platform, manifest: Release, given: Approval, action: str, reason: str) -> None:
+    event = AuditEvent(
+        at=given.at,
+        actor=given.by,
+        action=action,
+        model=manifest.model,
+        subject=given.release,
+        reason=reason,
+        digests=(given.release, given.decision),
+        detail={"where": given.where, "automatic": given.automatic, "comment": given.comment},
+    )
+    platform.ledger.journal.audit(event)
+
+
+def _concluded(decision: Decision) -> AuditEvent:
+    return AuditEvent(
+        at=decision.as_of,
+        actor=POLICY_ACTOR,
+        action=f"governance.{decision.action}",
+        model=decision.model,
+        subject=decision.subject,
+        reason="; ".join(decision.reasons),
+        digests=(decision.digest, *decision.evidence),
+    )
+
+
+def _body(
+    platform: Platform, manifest: Release, gates: Decision, assessment: RiskAssessment, policy: GovernancePolicy
+) -> str:
+    """Markdown for the person who is asked: what, why risky, what the gates saw, what the answer binds."""
+    lines = [
+        f"**{manifest.model} {manifest.semver}** (version {manifest.version}), made by {manifest.author}: "
+        f"{manifest.reason}",
+        "",
+        f"**{assessment.level.capitalize()} risk**: {policy.quorum} people must approve."
+        if assessment.level == "high"
+        else "**Low risk**.",
+        *(f"- {r.trigger}: {r.detail}" for r in assessment.reasons),
+        "",
+        "| gate | outcome | reason |",
+        "|---|---|---|",
+        *(f"| {v.check} | {v.outcome.value} | {v.reason} |" for v in sorted(gates.verdicts, key=_failed_first)),
+        "",
+        f"[MLflow run]({platform.tracking.run_url(manifest.mlflow_run_id)}) · release `{manifest.digest}` · gate decision `{gates.digest}`",
+        "",
+        "Your answer is bound to these two digests; new evidence voids it.",
+    ]
+    return "\n".join(lines)
+
+
+def _failed_first(verdict: Verdict) -> bool:
+    return verdict.outcome is Outcome.SUCCESSFUL
