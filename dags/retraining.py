@@ -16,9 +16,9 @@ from modelyard_airflow import catalogue
 from modelyard_airflow.approvals import PersonApproval
 from modelyard_airflow.cause import answered, cause
 from modelyard_airflow.links import MlflowRun, ValidationDocument, offer, report_page
-from modelyard_airflow.tasks import AS_OF, acting, as_of, common, context, flow, given, platform
+from modelyard_airflow.tasks import AS_OF, acting, as_of, common, context, flow, given, platform, started_by
 
-from modelyard.core.errors import ValidationFailed
+from modelyard.core.errors import NotApproved, ValidationFailed
 from modelyard.core.window import parse_moment
 
 PARAMS = {
@@ -123,12 +123,17 @@ def approve_by_policy(release: str, decision: str) -> str:
 
 @flow(trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
 def conclude(release: str, decision: str) -> str:
-    """Decide on the answers: the release becomes ready, or is turned down, which is skipped with its reason."""
+    """Decide on the answers: the release is approved, or turned down, which is skipped with its reason."""
     from modelyard.flows import govern
 
-    concluded = govern.conclude(platform(), release, decision)
-    if concluded.action != "approve":
-        raise AirflowSkipException("; ".join(concluded.reasons))
+    here = platform()
+    try:
+        govern.conclude(here, release, decision, started_by=started_by(context()))
+    except NotApproved as refused:
+        answers = [a for a in here.ledger.journal.approvals(release) if a.decision == decision]
+        if any(a.answer == "reject" for a in answers):
+            raise AirflowSkipException(str(refused)) from None
+        raise
     return release
 
 

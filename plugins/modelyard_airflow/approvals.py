@@ -9,7 +9,7 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOper
 from airflow.sdk import Param
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from modelyard_airflow.tasks import acting, platform
+from modelyard_airflow.tasks import acting, platform, started_by
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -40,8 +40,7 @@ class PersonApproval(ApprovalOperator):
         given = [self._answer(context, task) for task in self.earlier]
         if any(answer is None or answer["chosen_options"] != [self.APPROVE] for answer in given):
             raise AirflowSkipException("an earlier answer was not an approval; there is nothing left to ask")
-        excluded = {answer["responded_by_user"]["id"] for answer in given}
-        excluded |= {context["dag_run"].triggering_user_name or ""}
+        excluded = {*started_by(context), *(answer["responded_by_user"]["id"] for answer in given)}
         ask = acting(govern.request)(platform(), self.release, self.decision, excluded)
         if not ask.people:
             raise AirflowFailException(f"nobody may approve {self.model}: {', '.join(sorted(excluded))} are excluded")
@@ -53,13 +52,13 @@ class PersonApproval(ApprovalOperator):
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         """Record the answer. What follows from the answers together is decided later, by governance."""
         answer = HITLOperator.execute_complete(self, context, event)
-        self._record(answer)
+        self._record(context, answer)
         return answer
 
     def _answer(self, context: Context, task: str) -> Any:
         return context["ti"].xcom_pull(task_ids=task)
 
-    def _record(self, answer: Any) -> None:
+    def _record(self, context: Context, answer: Any) -> None:
         from modelyard.flows import govern
 
         acting(govern.answer)(
@@ -70,4 +69,5 @@ class PersonApproval(ApprovalOperator):
             at=answer["responded_at"],
             approve=answer["chosen_options"] == [self.APPROVE],
             comment=(answer["params_input"] or {}).get(COMMENT) or "",
+            started_by=started_by(context),
         )

@@ -104,6 +104,12 @@ def given(key: str, default: Any = None) -> Any:
     return default if value in (None, "") else value
 
 
+def started_by(context: Context) -> list[str]:
+    """The person who started the run by hand, if a person did."""
+    person = context["dag_run"].triggering_user_name
+    return [person] if person else []
+
+
 def is_busy(dag: str) -> bool:
     """Whether a run of this DAG is under way or waits for its turn."""
     return bool(context()["ti"].get_dr_count(dag_id=dag, states=["queued", "running"]))
