@@ -6,7 +6,6 @@ Equal snapshot, folder, numbers and code give equal bytes of ``model.onnx`` and 
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from modelyard.config.project import Project
 from modelyard.core.digest import digest_json
 from modelyard.core.errors import ConfigError
 from modelyard.core.records import Snapshot
+from modelyard.data.frames import canonical, content_digest
 from modelyard.drift.profile import SCORE, Profile, fit_profile
 from modelyard.release.encode import category, encode, probability
 from modelyard.release.provenance import environment_digest, source_digest
@@ -102,28 +102,12 @@ def make_candidate(project: Project, snapshot: Snapshot, frame: pd.DataFrame, re
         "profile.json": _json(_profile(project, trained, seen)),
     }
     parts = recipe.parts | {
-        "training_frame": frame_digest(frame),
+        "training_frame": content_digest(canonical(frame, project.spec.source.key)),
+        **{f"{name}_window": str(window) for name, window in trained.split.windows.items()},
         "architecture": _architecture(project, recipe.params),
         "interface": interface_digest(signature),
     }
     return Candidate(trained, files, parts, _metrics(trained, difference))
-
-
-def frame_digest(frame: pd.DataFrame) -> str:
-    """The digest of a frame's columns and values, in their order; whatever wrote the file they came from."""
-    import pandas as pd
-
-    sha = hashlib.sha256(json.dumps([str(c) for c in frame.columns]).encode())
-    for name in frame.columns:
-        column = frame[name]
-        if isinstance(column.dtype, pd.DatetimeTZDtype):
-            column = column.dt.tz_convert("UTC").dt.tz_localize(None).astype("datetime64[us]")
-        values = column.to_numpy()
-        if values.dtype.kind in "OTUS":
-            sha.update("\x00".join(map(category, values)).encode())
-        else:
-            sha.update(values.dtype.str.encode() + values.tobytes())
-    return "sha256:" + sha.hexdigest()
 
 
 def example_of(signature: Signature, trained: Trained, onnx: bytes, rows: pd.DataFrame) -> Example:

@@ -14,8 +14,9 @@ from modelyard.core.digest import digest_json
 class TrainParams(BaseModel):
     """What a training may be told. A key that is not listed here is an error.
 
-    The window is cut by time into ``fit | validation | evaluation``: the last ``evaluation_days`` are never seen by
-    the fitting, the ``validation_days`` before them stop it and fit the calibration.
+    The window is cut by time into ``fit | validation | evaluation | settling``. The ``evaluation_days`` are never seen
+    by the fitting; the ``validation_days`` before them stop it and fit the calibration. Of the last ``settle_hours``
+    only the quickest outcomes are known (late flights have not landed), which would flatter any model: left out.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -23,6 +24,7 @@ class TrainParams(BaseModel):
     window_days: int = Field(default=84, ge=2)
     validation_days: int = Field(default=7, ge=1)
     evaluation_days: int = Field(default=7, ge=1)
+    settle_hours: int = Field(default=12, ge=0, le=24 * 90)
     epochs: int = Field(default=6, ge=1, le=1000)
     patience: int = Field(default=6, ge=1)
     batch_size: int = Field(default=1024, ge=2)
@@ -38,11 +40,10 @@ class TrainParams(BaseModel):
 
     @model_validator(mode="after")
     def _days_fit(self) -> Self:
-        held = self.validation_days + self.evaluation_days
+        held = self.validation_days + self.evaluation_days + self.settle_hours / 24
         if held >= self.window_days:
-            raise ValueError(
-                f"validation_days + evaluation_days = {held} leave nothing of window_days = {self.window_days}"
-            )
+            days = "validation_days + evaluation_days + settle_hours"
+            raise ValueError(f"{days} = {held:g} days leave nothing of window_days = {self.window_days}")
         return self
 
     @property

@@ -17,11 +17,16 @@ Mask = npt.NDArray[np.bool_]
 
 
 class Split(Value):
-    """``[fit.start, fit.end) [validation...) [evaluation...)``, by the event time of the rows."""
+    """Three windows, one after the other, by the event time of the rows; what comes after them is still settling."""
 
     fit: Window
     validation: Window
     evaluation: Window
+
+    @property
+    def windows(self) -> dict[str, Window]:
+        """The three windows by name."""
+        return {"fit": self.fit, "validation": self.validation, "evaluation": self.evaluation}
 
 
 def cut(window: Window, params: TrainParams) -> Split:
@@ -30,15 +35,16 @@ def cut(window: Window, params: TrainParams) -> Split:
     Raises:
         ConfigError: the window is too short for the days held out.
     """
-    evaluation = window.end - timedelta(days=params.evaluation_days)
+    settled = window.end - timedelta(hours=params.settle_hours)
+    evaluation = settled - timedelta(days=params.evaluation_days)
     validation = evaluation - timedelta(days=params.validation_days)
     if validation <= window.start:
-        least = params.validation_days + params.evaluation_days
-        raise ConfigError("window", str(window), f"more than {least} days, which are held out")
+        held = window.end - validation
+        raise ConfigError("window", str(window), f"longer than the {held / timedelta(days=1):g} days that are held out")
     return Split(
         fit=Window(start=window.start, end=validation),
         validation=Window(start=validation, end=evaluation),
-        evaluation=Window(start=evaluation, end=window.end),
+        evaluation=Window(start=evaluation, end=settled),
     )
 
 
