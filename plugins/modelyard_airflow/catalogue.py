@@ -108,13 +108,33 @@ def retry_delay(model: str) -> timedelta:
 
 def rollout_stages(model: str) -> int:
     """How many stages the model's rollout policy has."""
+    return _rollout_stages(_own(model, "rollout"))
+
+
+def quorum(model: str) -> int:
+    """How many people the model's governance policy asks for."""
+    return _quorum(_own(model, "governance"))
+
+
+def _own(model: str, kind: str) -> str:
+    """The model's name if the policy says anything of it alone: the others share one answer, read once per parse."""
+    return model if model in _named(kind) else ""
+
+
+@lru_cache(maxsize=8)
+def _named(kind: str) -> frozenset[str]:
+    return frozenset(read_yaml(settings().policies / f"{kind}.yaml").get("models") or {})
+
+
+@lru_cache(maxsize=1024)
+def _rollout_stages(model: str) -> int:
     from modelyard.rollout.policy import load_rollout_policy
 
     return len(load_rollout_policy(settings(), model).stages)
 
 
-def quorum(model: str) -> int:
-    """How many people the model's governance policy asks for."""
+@lru_cache(maxsize=1024)
+def _quorum(model: str) -> int:
     from modelyard.config.policies import load_policy
     from modelyard.governance.policy import GovernancePolicy
 
