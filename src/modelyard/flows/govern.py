@@ -17,9 +17,9 @@ from modelyard.core.digest import short
 from modelyard.core.errors import EvidenceMissing, NotApproved
 from modelyard.core.records import Approval, AuditEvent, Release
 from modelyard.core.value import Digest
-from modelyard.core.verdict import Decision, Outcome, Verdict
+from modelyard.core.verdict import Decision
 from modelyard.core.window import parse_moment
-from modelyard.governance import quorum
+from modelyard.governance import page, quorum
 from modelyard.governance.policy import POLICY_ACTOR, GovernancePolicy, identity
 from modelyard.governance.risk import Level, RiskAssessment, assess_risk
 from modelyard.ports.platform import Platform
@@ -62,9 +62,8 @@ def request(platform: Platform, release: str, decision: str, excluded: Collectio
     assessment = _assess(platform, manifest, gates)
     barred = {identity(name) for name in (*excluded, manifest.author)}
     people = tuple(p for p in policy.people if identity(p) not in barred)
-    subject = f"{manifest.model} {manifest.semver} (version {manifest.version}): approve this release?"
-    body = _body(platform, manifest, gates, assessment, policy)
-    return Ask(people, subject, body, timedelta(hours=policy.response_timeout_hours))
+    body = page.body(manifest, gates, assessment, policy, platform.settings.mlflow_public_url)
+    return Ask(people, page.title(manifest), body, timedelta(hours=policy.response_timeout_hours))
 
 
 def answer(
@@ -289,31 +288,3 @@ def _concluded(decision: Decision) -> AuditEvent:
         reason="; ".join(decision.reasons),
         digests=(decision.digest, *decision.evidence),
     )
-
-
-def _body(
-    platform: Platform, manifest: Release, gates: Decision, assessment: RiskAssessment, policy: GovernancePolicy
-) -> str:
-    """Markdown for the person who is asked: what, why risky, what the gates saw, what the answer binds."""
-    lines = [
-        f"**{manifest.model} {manifest.semver}** (version {manifest.version}), made by {manifest.author}: "
-        f"{manifest.reason}",
-        "",
-        f"**{assessment.level.capitalize()} risk**: {policy.quorum} people must approve."
-        if assessment.level == "high"
-        else "**Low risk**.",
-        *(f"- {r.trigger}: {r.detail}" for r in assessment.reasons),
-        "",
-        "| gate | outcome | reason |",
-        "|---|---|---|",
-        *(f"| {v.check} | {v.outcome.value} | {v.reason} |" for v in sorted(gates.verdicts, key=_failed_first)),
-        "",
-        f"[MLflow run]({platform.tracking.run_url(manifest.mlflow_run_id)}) · release `{manifest.digest}` · gate decision `{gates.digest}`",
-        "",
-        "Your answer is bound to these two digests; new evidence voids it.",
-    ]
-    return "\n".join(lines)
-
-
-def _failed_first(verdict: Verdict) -> bool:
-    return verdict.outcome is Outcome.SUCCESSFUL
