@@ -24,7 +24,7 @@ from modelyard.rollout.decide import decide
 from modelyard.rollout.policy import load_rollout_policy
 from modelyard.rollout.state import RolloutState
 
-APPROVED = "approve"
+APPROVED, CONCLUSIONS = "approve", ("approve", "reject", "wait")
 PLATFORM = "modelyard"
 
 
@@ -208,7 +208,8 @@ def _approval(platform: Platform, release: Release) -> tuple[Decision, Decision]
     if (found := ledger.releases.state(release.digest)) != "ready":
         raise NotApproved(f"{name} is {found}, not ready; gates and governance come first")
     gates = ledger.journal.decisions(release.model, "gates", release.digest)
-    answers = ledger.journal.decisions(release.model, "governance", release.digest)
+    governance = ledger.journal.decisions(release.model, "governance", release.digest)
+    answers = [decision for decision in governance if decision.action in CONCLUSIONS]
     if not gates or not answers:
         raise NotApproved(f"{name} has no {'gate decision' if not gates else 'governance decision'} on record")
     newest, answer = gates[-1], answers[-1]
