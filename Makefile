@@ -4,7 +4,7 @@ SHELL := /bin/sh
 MODELYARD := .venv/bin/modelyard
 BENCHMARKS := $(sort $(patsubst benchmarks/bench_%.py,%,$(wildcard benchmarks/bench_*.py)))
 
-.PHONY: help setup run test check unit fix bench stop clean distclean lock
+.PHONY: help setup run test check unit fix bench stop clean distclean secrets lock
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z%-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ clean: ## Stop the platform and remove its state (var/)
 
 distclean: clean ## clean, and remove .venv and all caches
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage* build dist
+
+secrets: setup ## Make the secret files that docker-compose.yaml wants
+	@.venv/bin/python -m modelyard.runtime.containers deploy/private
 
 lock: setup ## Pin anew what requirements/*.in ask for
 	@.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-emit-find-links \

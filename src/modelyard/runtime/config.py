@@ -82,7 +82,8 @@ class RuntimeConfig:
     @property
     def token_file(self) -> Path:
         """The file with the token of the gateway's admin API."""
-        return secrets_folder(self.home) / "gateway-admin-token"
+        place = secrets_folder(self.home) if self.kind == "embedded" else Path("/run/secrets")
+        return place / "gateway-admin-token"
 
     @property
     def passwords_file(self) -> Path:

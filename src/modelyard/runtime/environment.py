@@ -12,6 +12,7 @@ from modelyard.core.errors import IntegrityError
 from modelyard.runtime.config import TELEMETRY_OFF, RuntimeConfig
 from modelyard.runtime.secrets import AIRFLOW_USERS, write_private
 
+S3_URL = "http://s3:9000"
 _OURS = ("AIRFLOW", "FEAST_", "MLFLOW_", PREFIX, "YARD_")
 SECRET_NAMES = frozenset(
     {
@@ -28,6 +29,10 @@ SECRET_NAMES = frozenset(
         "MLFLOW_BACKEND_STORE_URI",
         "MODELYARD_DATABASE_URL",
         "YARD_ADMIN_URL",
+        "YARD_PASSWORD_AIRFLOW",
+        "YARD_PASSWORD_FEAST",
+        "YARD_PASSWORD_MLFLOW",
+        "YARD_PASSWORD_MODELYARD",
     }
 )
 """Variables whose values are secrets: containers get them from files."""
@@ -64,7 +69,19 @@ def platform_environment(config: RuntimeConfig) -> dict[str, str]:
         "FEAST_REGISTRY_URL": config.database_url("feast"),
         "MLFLOW_TRACKING_URI": addresses.url("mlflow"),
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        **(s3_environment(config) if config.kind == "containers" else {}),
         **TELEMETRY_OFF,
+    }
+
+
+def s3_environment(config: RuntimeConfig) -> dict[str, str]:
+    """Where the S3-compatible store is, for every client that follows AWS's conventions."""
+    return {
+        "AWS_ACCESS_KEY_ID": config.secrets["s3-user"],
+        "AWS_SECRET_ACCESS_KEY": config.secrets["s3-password"],
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL_S3": S3_URL,
+        "MLFLOW_S3_ENDPOINT_URL": S3_URL,
     }
 
 
@@ -73,7 +90,8 @@ def airflow_environment(config: RuntimeConfig) -> dict[str, str]:
     url, root = config.addresses.url("airflow"), config.settings.root
     return {
         "AIRFLOW_HOME": str(config.home / "airflow"),
-        "AIRFLOW__API__BASE_URL": url,
+        # What people see in links; in containers the port is published on their machine.
+        "AIRFLOW__API__BASE_URL": url if config.kind == "embedded" else "http://localhost:8080",
         "AIRFLOW__API__HOST": config.addresses.bind,
         "AIRFLOW__API__PORT": str(config.addresses.airflow[1]),
         "AIRFLOW__API__SECRET_KEY": config.secrets["airflow-secret-key"],
@@ -105,7 +123,7 @@ def _embedded_airflow(config: RuntimeConfig) -> dict[str, str]:
 
 def _celery_airflow(config: RuntimeConfig) -> dict[str, str]:
     return {
-        "AIRFLOW__CELERY__BROKER_URL": config.secrets["redis-url"],
+        "AIRFLOW__CELERY__BROKER_URL": f"redis://:{config.secrets['redis-password']}@redis:6379/0",
         "AIRFLOW__CELERY__RESULT_BACKEND": "db+" + config.database_url("airflow", "psycopg2"),
         # Longer than any task: Redis hands a task out again when its worker has not answered by then.
         "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT": "43200",

@@ -68,6 +68,14 @@ def judge(answer: Any, check: HttpCheck, since: datetime | None) -> str | None:
     return None
 
 
+def main(arguments: list[str]) -> int:
+    """``python -m modelyard.runtime.health URL [KEY...]``: what the containers' health checks run."""
+    problem = complaint(HttpCheck(url=arguments[0], status=tuple(arguments[1:])))
+    if problem:
+        print(problem, file=sys.stderr)
+    return 1 if problem else 0
+
+
 def _moment(text: str) -> datetime:
     moment = datetime.fromisoformat(text)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
@@ -77,3 +85,7 @@ def _at(answer: Any, path: tuple[str, ...]) -> Any:
     for key in path:
         answer = answer.get(key) if isinstance(answer, dict) else None
     return answer
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -6,7 +6,7 @@ import base64
 import json
 import os
 import secrets as random_source
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,8 +55,8 @@ def secrets_folder(home: Path) -> Path:
     return home / "secrets"
 
 
-def load_or_make_secrets(home: Path, token: Token = random_source.token_urlsafe) -> Secrets:
-    """Read the secrets of an installation; whatever does not exist yet is made.
+def load_or_make_secrets(home: Path, token: Token = random_source.token_urlsafe, more: Iterable[str] = ()) -> Secrets:
+    """Read the secrets of an installation; whatever does not exist yet is made. ``more`` names further ones.
 
     Raises:
         IntegrityError: a file is empty or unreadable; a lost password cannot be guessed.
@@ -64,7 +64,8 @@ def load_or_make_secrets(home: Path, token: Token = random_source.token_urlsafe)
     folder = secrets_folder(home)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     folder.chmod(0o700)
-    values = {name: _one(folder / name, _maker(name, token), size) for name, size in _KINDS.items()}
+    kinds = {**_KINDS, **dict.fromkeys(more, 24)}
+    values = {name: _one(folder / name, _maker(name, token), size) for name, size in kinds.items()}
     passwords = _one(folder / _PASSWORDS, lambda size: json.dumps({u: token(size) for u in AIRFLOW_USERS}), 12)
     return Secrets(values, _known_users(folder / _PASSWORDS, passwords))
 

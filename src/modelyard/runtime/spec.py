@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from modelyard.core.errors import ConfigError
 from modelyard.runtime.config import TELEMETRY_OFF, RuntimeConfig
-from modelyard.runtime.environment import airflow_environment, environment, platform_environment
+from modelyard.runtime.environment import airflow_environment, environment, platform_environment, s3_environment
 from modelyard.runtime.secrets import DATABASES
 
 
@@ -71,7 +71,7 @@ def processes(config: RuntimeConfig) -> tuple[ProcessSpec, ...]:
         _mlflow(config),
         *_airflow(config),
         *_gateways(config),
-        *(_watchdog(config) if config.kind == "embedded" else ()),
+        *(_watchdog(config) if config.kind == "embedded" else (_buckets(config), *_workers(config))),
     )
     return ordered(specs)
 
@@ -185,11 +185,12 @@ def _mlflow(config: RuntimeConfig) -> ProcessSpec:
         command=command,
         env={
             "MLFLOW_BACKEND_STORE_URI": config.database_url("mlflow"),
+            **(s3_environment(config) if config.kind == "containers" else {}),
             # The queue of background jobs costs 8 processes and half a GiB, and nothing here uses it.
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             **TELEMETRY_OFF,
         },
-        depends_on=("databases",),
+        depends_on=("databases",) if config.kind == "embedded" else ("databases", "buckets"),
         health=HttpCheck(url=f"{config.addresses.url('mlflow')}/health"),
         ports=(port,),
         port_setting="MODELYARD_PORT_MLFLOW",
@@ -252,6 +253,26 @@ def _gateways(config: RuntimeConfig) -> tuple[ProcessSpec, ...]:
             )
         )
     return tuple(made)
+
+
+def _buckets(config: RuntimeConfig) -> ProcessSpec:
+    command = ("python", "-m", "modelyard.runtime.buckets", "mlflow", "modelyard")
+    return ProcessSpec(name="buckets", kind="task", command=command, env=s3_environment(config))
+
+
+def _workers(config: RuntimeConfig) -> tuple[ProcessSpec, ...]:
+    env = {**airflow_environment(config), **platform_environment(config)}
+    # A GPU does one training at a time.
+    return tuple(
+        ProcessSpec(
+            name=f"airflow-worker-{queue}",
+            command=("airflow", "celery", "worker", "--queues", queue, "--concurrency", str(slots)),
+            env=env,
+            depends_on=("airflow-api-server", "ledger-migrate"),
+            stop_wait=120,
+        )
+        for queue, slots in (("default", 4), ("gpu", 1))
+    )
 
 
 def _watchdog(config: RuntimeConfig) -> tuple[ProcessSpec, ...]:
