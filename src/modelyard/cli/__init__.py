@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from modelyard.cli import drift, models, overview, predict, records, rollouts, services
+from modelyard.cli import data, drift, models, overview, predict, records, rollouts, services
 
 app = typer.Typer(
     name="modelyard",
@@ -16,6 +16,7 @@ app = typer.Typer(
 for command in (services.up, services.down, services.clean, services.ps, services.doctor):
     app.command()(command)
 app.add_typer(services.db, name="db")
+app.add_typer(data.app, name="data")
 app.add_typer(drift.app, name="drift")
 app.add_typer(rollouts.app, name="rollout")
 app.command()(overview.status)

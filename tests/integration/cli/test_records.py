@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from fixtures.database import PostgresServer
 from typer.testing import CliRunner
 
-from fixtures.database import PostgresServer
 from modelyard.adapters.db.engine import connect, migrate
 from modelyard.adapters.db.ledger import PostgresLedger
 from modelyard.cli import app

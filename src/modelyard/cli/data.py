@@ -1,0 +1,93 @@
+"""``modelyard data``: land rows, fix them as a snapshot, validate it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from modelyard.cli.output import AsJson, Model, console, emit_json, emit_table, reported
+from modelyard.cli.session import platform
+from modelyard.core.digest import short
+from modelyard.core.window import Window, parse_moment
+from modelyard.flows import ingest as ingesting
+from modelyard.flows import snapshot as snapshots
+from modelyard.flows import validate as validating
+
+app = typer.Typer(help="Rows, snapshots and their validation.", no_args_is_help=True)
+AsOf = Annotated[str | None, typer.Option(help="Only what was known by then (ISO 8601); by default now.")]
+
+
+@app.command()
+def ingest(
+    model: Model,
+    window: Annotated[str, typer.Option(help="Outcomes known in START/END (ISO 8601).")],
+) -> None:
+    """Land the rows whose outcome became known in a window. Idempotent.
+
+    Example: modelyard data ingest flight_delay --window 2013-01-01/2013-04-09
+    """
+    with reported():
+        known = Window.parse(window)
+        rows = ingesting.ingest(platform(), model, known.start, known.end)
+        console.print(f"{rows} rows are new. Next: `modelyard data snapshot {model}`.", highlight=False)
+
+
+@app.command()
+def snapshot(
+    model: Model,
+    as_of: AsOf = None,
+    window: Annotated[str | None, typer.Option(help="START/END; by default the model's window_days.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fix the landed rows of a window as one immutable version.
+
+    Example: modelyard data snapshot flight_delay --as-of 2013-04-09
+    """
+    with reported():
+        here = platform()
+        moment = parse_moment(as_of) if as_of else here.as_of(model, datetime.now(UTC))
+        taken = snapshots.take(here, model, moment, Window.parse(window) if window else None)
+        if as_json:
+            emit_json(taken)
+            return
+        console.print(f"{taken.content}: {taken.rows} rows of {taken.window}, DVC {taken.dvc_md5}", highlight=False)
+        console.print(f"Next: `modelyard data validate {taken.content}`.", highlight=False)
+
+
+@app.command()
+def validate(
+    content: Annotated[str, typer.Argument(help="The snapshot's digest.")],
+    as_json: AsJson = False,
+) -> None:
+    """Admit a snapshot or quarantine it, by the model's expectations.
+
+    Example: modelyard data validate sha256:0123...
+    """
+    with reported():
+        report = validating.validate(platform(), content)
+        if as_json:
+            emit_json(report)
+            return
+        rows = [(v.check, v.severity, v.outcome, v.reason) for v in report.verdicts]
+        columns = ("expectation", "severity", "outcome", "why")
+        emit_table(f"Snapshot {short(content)}", columns, rows, empty="The suite has no expectation.")
+        console.print(f"Document: {report.document}", highlight=False)
+
+
+@app.command("snapshots")
+def list_snapshots(model: Model, as_json: AsJson = False) -> None:
+    """Show the snapshots of a model and whether they were admitted.
+
+    Example: modelyard data snapshots flight_delay
+    """
+    with reported():
+        here = platform()
+        found = [(s, here.ledger.snapshots.state(s.content)) for s in here.ledger.snapshots.of(model)]
+        if as_json:
+            emit_json([{"state": state, **taken.to_dict()} for taken, state in found])
+            return
+        rows = [(short(s.content), state, s.rows, str(s.window), s.as_of.date(), s.dvc_md5) for s, state in found]
+        columns = ("digest", "state", "rows", "window", "as of", "DVC")
+        emit_table(f"Snapshots of {model}", columns, rows, empty=f"`modelyard data snapshot {model}` takes one.")
