@@ -16,11 +16,14 @@ from modelyard.core.window import parse_moment
 @flow()
 def check(model: str) -> dict[str, Any]:
     """Check the model as of the run's moment; the check and the governor's decision are kept in the ledger."""
+    here = platform()
+    if here.ledger.releases.champion(model) is None:
+        raise AirflowSkipException("there is no champion yet, so there is nothing to check")
     from modelyard.flows import monitor
 
     moment, run = as_of(model), context()["dag_run"].run_id
     busy = is_busy(catalogue.dag_id(model, "retrain"))
-    decision = monitor.check(platform(), model, moment, run_key=run, retraining_open=busy)
+    decision = monitor.check(here, model, moment, run_key=run, retraining_open=busy)
     return {
         "as_of": moment.isoformat(),
         "decision": decision.digest,
