@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from modelyard.config.project import load_project
 from modelyard.core.window import Window
 from modelyard.data.source import landing_zone, read_source
 from modelyard.ports.platform import Platform
+
+BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def catch_up(platform: Platform, model: str, as_of: datetime) -> int:
+    """Land what became known since the newest landed row, up to ``as_of``; everything, the first time."""
+    newest = landing_zone(load_project(model, platform.settings), platform.settings).newest()
+    if newest is not None and newest >= as_of:
+        return 0
+    # The newest moment again: other rows may have become known at that very moment.
+    return ingest(platform, model, newest - timedelta(seconds=1) if newest else BEGINNING, as_of)
 
 
 def ingest(platform: Platform, model: str, start: datetime, end: datetime) -> int:

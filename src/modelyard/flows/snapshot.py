@@ -11,11 +11,14 @@ from modelyard.core.errors import ConfigError, Conflict, EvidenceMissing
 from modelyard.core.records import Snapshot
 from modelyard.core.window import Window
 from modelyard.data.source import landing_zone
+from modelyard.flows.ingest import catch_up
 from modelyard.ports.platform import Platform
 
 
 def take(platform: Platform, model: str, as_of: datetime, window: Window | None = None) -> Snapshot:
-    """Fix the rows of the window that had landed by ``as_of``; by default the model's ``window_days`` before it.
+    """Fix the rows of the window that were known by ``as_of``; by default the model's ``window_days`` before it.
+
+    What the source has released since the last time is landed first.
 
     The same rows again are the same snapshot: taking one twice is harmless.
 
@@ -23,11 +26,12 @@ def take(platform: Platform, model: str, as_of: datetime, window: Window | None 
         EvidenceMissing: nothing of the window has landed.
     """
     project = load_project(model, platform.settings)
+    catch_up(platform, model, as_of)
     window = window or Window.last(timedelta(days=window_days(project)), before=as_of)
     rows = landing_zone(project, platform.settings).snapshot(window, as_of)
     if rows.empty:
         raise EvidenceMissing(
-            f"no row of {model} in {window} had landed by {as_of.isoformat()}; `modelyard data ingest` lands rows"
+            f"no row of {model} in {window} was known by {as_of.isoformat()}; see the source in its model.yaml"
         )
     snapshot = platform.datasets.put(model, window, as_of, rows)
     platform.ledger.snapshots.add(snapshot)
