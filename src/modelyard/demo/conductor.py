@@ -1,0 +1,164 @@
+"""Waits for what Airflow does, meanwhile answers approvals and keeps traffic at the right pace; starts nothing else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from modelyard.core.errors import Unavailable
+from modelyard.demo.airflow_api import AirflowUser, DagRun, Question
+from modelyard.demo.people import Approvers
+from modelyard.demo.progress import Narrator
+from modelyard.demo.traffic import Traffic
+
+T = TypeVar("T")
+
+POLL_SECONDS = 1.0
+SLOW_HOURS_PER_SECOND = 1.0
+"""While a retraining runs: a model must not age by months while it is made."""
+
+_WATCHED = ("retrain", "rollout", "features")
+
+
+class Conductor:
+    """One model's runs, through the eyes of the person who starts them."""
+
+    def __init__(
+        self,
+        model: str,
+        airflow: AirflowUser,
+        approvers: Approvers | None,
+        tell: Narrator,
+        airflow_url: str,
+        *,
+        wait_seconds: float = 1800.0,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """``approvers`` None leaves the answers to a person."""
+        self._model, self._airflow, self._approvers, self._tell = model, airflow, approvers, tell
+        self._url, self._wait, self._sleep = airflow_url, wait_seconds, sleep
+        self._shown: set[str] = set()
+        self._old_failures: set[str] | None = None
+
+    def say(self, what: str) -> None:
+        """Tell the person."""
+        self._tell.say(what)
+
+    def dag(self, loop: str) -> str:
+        """The id of the model's DAG of a loop."""
+        return f"{self._model}__{loop}"
+
+    def runs(self, loop: str) -> list[DagRun]:
+        """Runs of a loop, oldest first."""
+        return self._airflow.runs(self.dag(loop))
+
+    def newest(self, loop: str, prefix: str) -> DagRun | None:
+        """The newest run whose id begins so."""
+        return next((run for run in reversed(self.runs(loop)) if run.dag_run_id.startswith(prefix)), None)
+
+    def active(self, loop: str) -> bool:
+        """Whether a run of the loop is under way."""
+        return any(not run.ended for run in self.runs(loop))
+
+    def by_hand(self, loop: str, run_id: str, conf: Mapping[str, Any]) -> DagRun:
+        """Start a run, or find the one that an earlier demo started; after one that failed a new one is started."""
+        self._until_parsed(loop)
+        before = [run for run in self.runs(loop) if run.dag_run_id.startswith(run_id)]
+        if before and before[-1].state != "failed":
+            return before[-1]
+        name = run_id if not before else f"{run_id}-{len(before) + 1}"
+        return self._airflow.trigger(self.dag(loop), name, conf)
+
+    def ended(self, run: DagRun) -> bool:
+        """Whether the run has come to a good end.
+
+        Raises:
+            Unavailable: it has failed; the message names the task and what it said.
+        """
+        found = self._airflow.run(run.dag_id, run.dag_run_id) or run
+        if found.state == "failed":
+            raise Unavailable(self._why(found))
+        return found.ended
+
+    def was_skipped(self, run: DagRun, task: str) -> bool:
+        """Whether this task of the run was skipped."""
+        return self._airflow.tasks(run).get(task) == "skipped"
+
+    def questions(self, run: DagRun) -> list[Question]:
+        """Questions of a run that wait for an answer."""
+        return [q for q in self._airflow.questions(run.dag_id) if q.dag_run_id == run.dag_run_id]
+
+    def until(self, done: Callable[[], T], traffic: Traffic | None = None, *, answering: bool = False) -> T:
+        """Wait until something is true; returns it.
+
+        Raises:
+            Unavailable: a run has failed meanwhile, or nothing happens for too long.
+        """
+        deadline = time.monotonic() + self._wait
+        while not (found := done()):
+            if time.monotonic() > deadline:
+                raise Unavailable(f"nothing came of it in {self._wait:g} s; look at {self._url}")
+            self._check_failures()
+            if answering:
+                self._answer()
+            if traffic is not None:
+                traffic.check()
+                traffic.pace.hours_per_second = SLOW_HOURS_PER_SECOND if self.active("retrain") else None
+            self._tell.now(self._now(traffic))
+            self._sleep(POLL_SECONDS)
+        return found
+
+    def _answer(self) -> None:
+        questions = self._airflow.questions(self.dag("retrain"))
+        if self._approvers is not None:
+            for who, question in self._approvers.answer(questions):
+                self.say(f"{question.task_id}: approved by {who} (a demo identity)")
+            return
+        for question in questions:
+            address = f"{self._url}{question.page}"
+            if address not in self._shown:
+                self._shown.add(address)
+                self.say(f"{question.subject} Please answer as {' or '.join(question.people)}: {address}")
+
+    def _check_failures(self) -> None:
+        """A failed run stops the demo; what had failed before the demo began does not."""
+        failed = {f"{r.dag_id}/{r.dag_run_id}": r for loop in _WATCHED for r in self.runs(loop) if r.state == "failed"}
+        if self._old_failures is None:
+            self._old_failures = set(failed)
+        for name in failed.keys() - self._old_failures:
+            raise Unavailable(self._why(failed[name]))
+
+    def _why(self, run: DagRun) -> str:
+        broken = [task for task, state in self._airflow.tasks(run).items() if state == "failed"]
+        words = "; ".join(f"{task}: {self._airflow.last_words(run, task) or 'see its log'}" for task in broken)
+        return (
+            f"run {run.dag_run_id} of {run.dag_id} failed. {words}. {self._url}/dags/{run.dag_id}/runs/{run.dag_run_id}"
+        )
+
+    def _now(self, traffic: Traffic | None) -> str:
+        active = [run for loop in _WATCHED for run in self.runs(loop) if not run.ended]
+        doing = [f"{run.dag_id}: {', '.join(_under_way(self._airflow.tasks(run))) or run.state}" for run in active]
+        text = "; ".join(doing) or "waiting"
+        if traffic is None:
+            return text
+        failed = traffic.record.tally.failed
+        return (
+            f"{text} | {traffic.reached:%a %d %b %H:%M}, {traffic.sent:,} requests, "
+            f"{traffic.per_second:.0f}/s, {failed} failed"
+        )
+
+    def _until_parsed(self, loop: str) -> None:
+        deadline = time.monotonic() + self._wait
+        while not self._airflow.knows(self.dag(loop)):
+            if time.monotonic() > deadline:
+                raise Unavailable(
+                    f"Airflow has not parsed {self.dag(loop)}; see its page for import errors: {self._url}"
+                )
+            self._tell.now("waiting for Airflow to parse the DAGs")
+            self._sleep(POLL_SECONDS)
+
+
+def _under_way(tasks: Mapping[str, str]) -> list[str]:
+    resting = {"none", "success", "skipped", "failed", "upstream_failed", "removed"}
+    return [f"{task} {state.replace('_', ' ')}" for task, state in tasks.items() if state not in resting]

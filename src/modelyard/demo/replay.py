@@ -1,0 +1,102 @@
+"""Replays what happened: requests in the order in which they were made, outcomes when they became known.
+
+One step is one hour of event time. First the feature rows that had become known are pushed, then the hour's requests
+are made, then its outcomes sent and landed, and last the step is written in the ledger's clock:
+nothing that the platform does as of a moment can see what came after it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from modelyard.config.project import Project
+from modelyard.core.window import Window
+from modelyard.demo.gateway_client import GatewayClient, Tally
+from modelyard.demo.past import Past
+from modelyard.ports.platform import Platform
+
+HOUR = timedelta(hours=1)
+LONGEST = timedelta(days=366)
+
+
+@dataclass
+class Pace:
+    """How fast the replay may go; another thread may change it. ``hours_per_second`` None is as fast as it goes."""
+
+    hours_per_second: float | None = None
+    stopped: threading.Event = field(default_factory=threading.Event)
+
+    async def rest(self, began: float) -> None:
+        """Wait until the step that began then has taken its time, or the replay is stopped, or may go faster."""
+        while not self.stopped.is_set() and self.hours_per_second is not None:
+            left = began + 1.0 / self.hours_per_second - time.monotonic()
+            if left <= 0:
+                return
+            await asyncio.sleep(min(left, 0.1))
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What the platform is told in each step, beside the traffic."""
+
+    push_features: Callable[[Window], object]
+    land: Callable[[Window], object]
+    tick: Callable[[datetime, datetime], None]
+
+
+class Replay:
+    """Replays a model's past against the gateway."""
+
+    def __init__(self, past: Past, client: GatewayClient, steps: Steps, pace: Pace, window: Window) -> None:
+        self.window, self.reached = window, window.start
+        self._past, self._client, self._steps, self._pace = past, client, steps, pace
+
+    def run(self) -> datetime:
+        """Replay the window, unless stopped; returns the event time that was reached."""
+        return asyncio.run(self._run())
+
+    async def _run(self) -> datetime:
+        try:
+            for hour in self.window.split(HOUR):
+                if self._pace.stopped.is_set():
+                    break
+                began = time.monotonic()
+                await self._step(hour)
+                self.reached = hour.end
+                await self._pace.rest(began)
+        finally:
+            self._client.close()
+        return self.reached
+
+    async def _step(self, hour: Window) -> None:
+        # In threads, so that the connections stay attended meanwhile.
+        await asyncio.to_thread(self._steps.push_features, hour)
+        await self._client.post_all("predict", self._past.requests(hour), 200)
+        await self._client.post_all("feedback", self._past.feedback(hour), 202)
+        await asyncio.to_thread(self._steps.land, hour)
+        await asyncio.to_thread(self._steps.tick, datetime.now(UTC), hour.end)
+
+
+def open_replay(
+    platform: Platform, project: Project, since: datetime, start: datetime, tally: Tally, pace: Pace
+) -> Replay:
+    """A replay of a model's past from ``start`` to its end. Rows asked about before ``since`` never became requests."""
+    from modelyard.data.source import read_source
+    from modelyard.flows.features import stream
+    from modelyard.flows.ingest import ingest
+
+    source = project.spec.source
+    rows = read_source(project, Window(start=since, end=start + LONGEST))
+    last = max(start, rows[source.event_time].max().to_pydatetime())
+    steps = Steps(
+        push_features=lambda hour: stream(platform, project.name, hour),
+        land=lambda hour: ingest(platform, project.name, hour.start, hour.end),
+        tick=lambda wall, event: platform.ledger.journal.tick(project.name, wall, event),
+    )
+    client = GatewayClient(platform.settings.gateway_urls, tally)
+    return Replay(Past(project, rows), client, steps, pace, Window(start=start, end=last + HOUR))

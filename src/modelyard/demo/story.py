@@ -1,0 +1,148 @@
+"""The stages of the demo. Each asks the ledger and Airflow what is done already, and does only the rest."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from modelyard.config.project import Project
+from modelyard.core.errors import ConfigError, ModelyardError
+from modelyard.demo.airflow_api import DagRun
+from modelyard.demo.conductor import Conductor
+from modelyard.demo.traffic import Traffic
+from modelyard.ports.platform import Platform
+from modelyard.rollout.state import RolloutState
+
+FIRST = "demo-first-champion"
+FEATURES = "demo-features"
+BAD = "demo-bad-version"
+BAD_REASON = "the demo offers a version whose input is read in the wrong unit at serving"
+
+
+class DemoFailed(ModelyardError):
+    """A stage did not come to its end; the message says where to look."""
+
+
+class Story:
+    """What happens to one model."""
+
+    def __init__(self, platform: Platform, project: Project, conductor: Conductor) -> None:
+        self._platform, self._project, self._conductor = platform, project, conductor
+        self._ledger, self._model = platform.ledger, project.name
+
+    @property
+    def start(self) -> datetime:
+        """Where the replay starts; the first champion may know what was known by then."""
+        text = self._project.spec.bootstrap_as_of
+        if not text:
+            raise ConfigError("bootstrap_as_of", text, "a moment in ISO 8601", where=f"{self._model}/model.yaml")
+        return datetime.fromisoformat(text).astimezone(UTC)
+
+    @property
+    def reached(self) -> datetime:
+        """How far earlier replays have come."""
+        ticks = self._ledger.journal.ticks(self._model)
+        return max(self.start, ticks[-1][1]) if ticks else self.start
+
+    @property
+    def ended(self) -> bool:
+        """Whether everything that the demo shows has happened."""
+        return self._champion() and self._promoted() and self._caught()
+
+    def land(self) -> None:
+        """Land what was known when the story begins, and set the clock there."""
+        from modelyard.flows.ingest import ingest
+
+        journal = self._ledger.journal
+        if not journal.ticks(self._model):
+            rows = ingest(self._platform, self._model, datetime(1970, 1, 1, tzinfo=UTC), self.start)
+            self._conductor.say(f"{rows:,} rows landed: all that was known by {self.start:%Y-%m-%d %H:%M} UTC")
+            journal.tick(self._model, datetime.now(UTC), self.start)
+
+    def features(self) -> None:
+        """Build and materialise the features."""
+        if not self._champion():
+            run = self._conductor.by_hand("features", FEATURES, {"as_of": self.start.isoformat()})
+            self._conductor.until(lambda: self._conductor.ended(run))
+
+    def first_champion(self) -> None:
+        """Train the first champion; ends when it waits for approval."""
+        if not self._champion():
+            conf = {"as_of": self.start.isoformat(), "reason": "first champion"}
+            run = self._conductor.by_hand("retrain", FIRST, conf)
+            self._conductor.until(lambda: self._conductor.questions(run) or self._conductor.ended(run))
+
+    def approval(self) -> None:
+        """Two people approve it: there is nothing to compare it with."""
+        if not self._champion() and (run := self._conductor.newest("retrain", FIRST)) is not None:
+            self._conductor.until(lambda: self._conductor.ended(run), answering=True)
+
+    def first_rollout(self) -> None:
+        """It goes live."""
+        self._conductor.until(lambda: self._champion() and not self._conductor.active("rollout"))
+
+    def drift(self, traffic: Traffic) -> None:
+        """Replay traffic until the governor asks for a retraining."""
+        self._conductor.until(lambda: self._promoted() or self._asked(), traffic)
+
+    def retraining(self, traffic: Traffic) -> None:
+        """The new version is made, passes its gates and is approved automatically."""
+        self._conductor.until(lambda: self._promoted() or self._rollout_of_drift(), traffic, answering=True)
+
+    def promotion(self, traffic: Traffic) -> None:
+        """It is rolled out in stages under traffic."""
+        self._conductor.until(lambda: self._promoted() and not self._conductor.active("rollout"), traffic)
+
+    def bad_version(self, traffic: Traffic) -> None:
+        """A bad version is made, passes every offline gate and is approved by two people."""
+        if self._bad() is None:
+            conf = {"reason": BAD_REASON, "overrides": {"serving_units": wrong_unit(self._project)}}
+            run = self._conductor.by_hand("retrain", BAD, conf)
+            self._conductor.until(lambda: self._conductor.ended(run) and self._bad(), traffic, answering=True)
+
+    def rollback(self, traffic: Traffic) -> None:
+        """It is caught under traffic and rolled back."""
+        self._conductor.until(lambda: self._caught() and not self._conductor.active("rollout"), traffic)
+
+    def _champion(self) -> bool:
+        return self._ledger.releases.champion(self._model) is not None
+
+    def _rollouts(self) -> list[RolloutState]:
+        return [RolloutState.model_validate(body) for body in self._ledger.rollouts.history(self._model)]
+
+    def _asked(self) -> DagRun | None:
+        """The retraining that the drift asset has started, unless it found nothing left to do."""
+        runs = [run for run in self._conductor.runs("retrain") if run.run_type == "asset_triggered"]
+        return next((run for run in reversed(runs) if not self._conductor.was_skipped(run, "plan")), None)
+
+    def _of_drift(self) -> list[RolloutState]:
+        canaries = [state for state in self._rollouts() if state.strategy == "canary"]
+        return [state for state in canaries if not self._ledger.releases.get(state.release).overrides]
+
+    def _rollout_of_drift(self) -> RolloutState | None:
+        return next((state for state in reversed(self._of_drift()) if state.status != "rolled_back"), None)
+
+    def _promoted(self) -> bool:
+        return any(state.status == "promoted" for state in self._of_drift())
+
+    def _bad(self) -> RolloutState | None:
+        return next((s for s in self._rollouts() if self._ledger.releases.get(s.release).overrides), None)
+
+    def _caught(self) -> bool:
+        state = self._bad()
+        if state is not None and state.status == "promoted":
+            raise DemoFailed(
+                f"the bad version was promoted: {state.summary}; `modelyard rollout history {self._model}`"
+            )
+        return state is not None and state.status == "rolled_back"
+
+
+def wrong_unit(project: Project) -> dict[str, dict[str, float]]:
+    """The demo's fault: temperatures that arrive in °F are read as °C.
+
+    Answers stay plausible and no offline gate can see it; only traffic can.
+    """
+    celsius = {name: {"scale": 1.8, "offset": 32.0} for name, f in project.spec.features.items() if f.unit == "°F"}
+    if not celsius:
+        units = {f.unit for f in project.spec.features.values() if f.unit}
+        raise ConfigError("unit", "°F", units, where=f"{project.name}/model.yaml")
+    return celsius
