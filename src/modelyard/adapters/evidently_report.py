@@ -7,6 +7,7 @@ same name. Every column is therefore given a test of its own that returns the pl
 from __future__ import annotations
 
 import html
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,6 +59,7 @@ def _run(
     drawn: Sequence[str],
     psi: Mapping[str, float],
 ) -> Any:
+    os.environ.setdefault("DO_NOT_TRACK", "true")
     from evidently import DataDefinition, Dataset, Report
     from evidently.presets import DataDriftPreset
 

@@ -1,0 +1,194 @@
+"""The drift check on a real ledger: decisions, history, incidents, and that asking twice changes nothing."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pytest
+from integration.flows.decisions import MODEL, NOW, START, Here, features, here, requests
+
+from modelyard.adapters.prediction_log import ParquetPredictions
+from modelyard.core.errors import EvidenceMissing, IntegrityError, NotFound
+from modelyard.flows import monitor
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+TRAFFIC = f"drift:{MODEL}:traffic"
+
+
+@pytest.fixture
+def platform(ledger_engine: Engine, tmp_path: Path) -> Here:
+    return here(ledger_engine, tmp_path)
+
+
+@pytest.fixture
+def served(platform: Here) -> Here:
+    """Version 1 is champion and was asked for three weeks."""
+    platform.crown(platform.release())
+    platform.predictions.rows = requests(6000, START, NOW - START)
+    return platform
+
+
+def with_gap(platform: Here, gap: float) -> Here:
+    platform.predictions.rows = requests(6000, START, NOW - START, gap=gap)
+    return platform
+
+
+def test_without_a_champion_nothing_is_decided(platform: Here) -> None:
+    decision = monitor.check(platform, MODEL, NOW)
+    assert decision.action == "nothing"
+    assert platform.ledger.journal.checks(MODEL)[0]["champion"] is None
+
+
+def test_a_calm_model_leaves_a_row_that_can_be_plotted(served: Here) -> None:
+    decision = monitor.check(served, MODEL, NOW, run_key="r1")
+    assert decision.action == "nothing"
+    row = served.ledger.journal.checks(MODEL)[0]
+    assert (row["as_of"], row["run_key"], row["decision"]) == (NOW.isoformat(), "r1", decision.digest)
+    assert row["requests"] == pytest.approx(6000 * 7 / 22, abs=2)
+    assert abs(row["calibration_gap"]) < 0.05
+    assert row["calibration_gap_low"] < row["calibration_gap"] < row["calibration_gap_high"]
+    assert set(row["psi"]) == {"temp", "score", "carrier"}
+    assert 0.4 < row["auc"] < 0.8
+    assert served.ledger.journal.decision(decision.digest) == decision
+    assert served.actions() == []
+
+
+def test_a_gap_asks_for_a_retraining_and_is_audited_once(served: Here) -> None:
+    with_gap(served, 0.1)
+    decision = monitor.check(served, MODEL, NOW, run_key="r1")
+    assert decision.action == "retrain"
+    assert monitor.check(served, MODEL, NOW, run_key="r1") == decision
+    assert served.actions() == ["drift.retrain"]
+    assert len(served.ledger.journal.decisions(MODEL, "governor")) == 1
+
+
+def test_another_run_for_the_same_moment_does_not_ask_twice(served: Here) -> None:
+    with_gap(served, 0.1)
+    assert monitor.check(served, MODEL, NOW, run_key="r1").action == "retrain"
+    assert monitor.check(served, MODEL, NOW, run_key="r2").action == "schedule"
+    assert monitor.check(served, MODEL, NOW + timedelta(hours=1), run_key="r3").action == "schedule"
+    assert [row["action"] for row in served.ledger.journal.checks(MODEL)] == ["retrain", "schedule"]
+
+
+def test_none_while_a_retraining_runs_or_a_rollout_is_open(served: Here) -> None:
+    with_gap(served, 0.1)
+    assert monitor.check(served, MODEL, NOW, run_key="r1", retraining_open=True).action == "watch"
+    served.ledger.rollouts.open("ro-1", MODEL, served.release(2).digest, {}, START)
+    decision = monitor.check(served, MODEL, NOW, run_key="r2")
+    assert decision.action == "watch"
+    assert "ro-1" in decision.summary
+
+
+def test_labels_not_yet_known_are_not_used(served: Here) -> None:
+    with_gap(served, 0.1)
+    served.predictions.rows["label_at"] = pd.Timestamp(NOW + timedelta(days=1))
+    decision = monitor.check(served, MODEL, NOW)
+    assert decision.action == "page"
+    assert "labels are missing: no outcome ever came" in decision.summary
+
+
+def test_answers_of_another_version_say_nothing_of_the_champion(served: Here) -> None:
+    with_gap(served, 0.1)
+    served.predictions.rows["version"] = 2
+    assert monitor.check(served, MODEL, NOW).action == "watch"
+
+
+def test_silence_is_an_incident_until_traffic_comes_back(served: Here) -> None:
+    quiet = NOW + timedelta(hours=30)
+    decision = monitor.check(served, MODEL, quiet)
+    assert decision.action == "page"
+    assert "no traffic" in decision.summary
+    assert TRAFFIC in served.open_incidents()
+    monitor.check(served, MODEL, quiet + timedelta(hours=1))
+    assert served.open_incidents().count(TRAFFIC) == 1
+    served.predictions.rows = requests(9000, START, quiet + timedelta(hours=2) - START)
+    monitor.check(served, MODEL, quiet + timedelta(hours=2))
+    assert TRAFFIC not in served.open_incidents()
+
+
+def test_looking_back_at_a_moment_ignores_what_came_later(served: Here) -> None:
+    before = NOW - timedelta(days=8)
+    alone = monitor.check(served, MODEL, before, run_key="r1")
+    served.predictions.rows = served.predictions.rows[served.predictions.rows.event_time < before]
+    assert monitor.measure(served, MODEL, before, _policy(served)).digest in alone.evidence
+
+
+def _policy(platform: Here) -> object:
+    from modelyard.config.policies import load_policy
+    from modelyard.drift.policy import DriftPolicy
+
+    return load_policy(DriftPolicy, "drift", platform.settings, MODEL)
+
+
+def test_a_moment_before_the_champion_was_trained_cannot_be_judged(served: Here) -> None:
+    with pytest.raises(EvidenceMissing, match="was trained as of"):
+        monitor.check(served, MODEL, START - timedelta(days=1))
+
+
+def test_broken_inputs_page_and_forbid_a_retraining(served: Here) -> None:
+    with_gap(served, 0.1)
+    served.predictions.rows["temp"] = np.nan
+    decision = monitor.check(served, MODEL, NOW)
+    assert decision.action == "page"
+    assert "missing_rise of temp 1.000" in decision.summary
+    assert f"drift:{MODEL}:inputs" in served.open_incidents()
+
+
+def test_a_vanished_column_is_a_broken_input(served: Here) -> None:
+    served.predictions.rows = served.predictions.rows.drop(columns="temp")
+    assert monitor.check(served, MODEL, NOW).action == "page"
+
+
+def test_a_damaged_bundle_is_an_error_and_no_decision(served: Here) -> None:
+    champion = served.ledger.releases.champion(MODEL)
+    assert champion is not None
+    folder = Path(served.ledger.releases.bundle(champion.digest).removeprefix("file://"))
+    (folder / "profile.json").write_text("{}")
+    with pytest.raises(IntegrityError):
+        monitor.check(served, MODEL, NOW)
+    assert served.ledger.journal.checks(MODEL) == []
+
+
+def test_the_real_log_without_any_file_is_silence(served: Here, tmp_path: Path) -> None:
+    served.predictions = ParquetPredictions(tmp_path / "nothing")  # type: ignore[assignment]
+    decision = monitor.check(served, MODEL, NOW)
+    assert decision.action == "page"
+    assert "no request was ever logged" in decision.summary
+
+
+def test_the_explanation_names_every_check(served: Here) -> None:
+    text = monitor.explain(monitor.check(served, MODEL, NOW))
+    for part in (
+        "2013-05-01 00:00 UTC: nothing",
+        "traffic",
+        "labels",
+        "inputs",
+        "shift",
+        "calibration",
+        "policy sha256",
+    ):
+        assert part in text
+
+
+class TestReport:
+    def test_draws_our_numbers_once_from_bounded_samples(self, served: Here) -> None:
+        from modelyard.adapters.evidently_report import EvidentlyReports
+
+        served.reports = EvidentlyReports()
+        path = monitor.report(served, MODEL, NOW, features(20_000).assign(score=0.3))
+        page = path.read_text()
+        assert path == served.settings.home / "docs" / "drift" / MODEL / "2013-05-01T0000Z.html"
+        assert "PSI (Modelyard" in page
+        assert "flight_delay v1" in page
+        changed = path.stat().st_mtime_ns
+        assert monitor.report(served, MODEL, NOW, features(10)).stat().st_mtime_ns == changed
+
+    def test_without_a_champion_there_is_nothing_to_draw(self, platform: Here) -> None:
+        with pytest.raises(NotFound, match="champion"):
+            monitor.report(platform, MODEL, NOW, features(10))
