@@ -46,6 +46,7 @@ COLUMNS = (
     "dest",
     "route",
     "tailnum",
+    "flight",
     "hour",
     "sched_minute",
     "distance",
@@ -59,9 +60,17 @@ def read(window: Window) -> pd.DataFrame:
 
     ``known_at`` is the actual arrival: before it nobody knows ``arr_delay`` and ``delayed``.
     """
-    flights = _flights()
+    flights, _ = _flights()
     start, end = flights["event_time"].searchsorted([pd.Timestamp(window.start), pd.Timestamp(window.end)])
     return flights.iloc[start:end].reset_index(drop=True)
+
+
+def departures() -> pd.DataFrame:
+    """Every departure, in order of ``known_at``: the minute after, and never before the scheduled time.
+
+    A flight that left early is therefore no part of what is known when its own prediction is asked for.
+    """
+    return _flights()[1]
 
 
 @lru_cache(maxsize=1)
@@ -86,22 +95,23 @@ def planes() -> pd.DataFrame:
 
 
 @lru_cache(maxsize=1)
-def _flights() -> pd.DataFrame:
+def _flights() -> tuple[pd.DataFrame, pd.DataFrame]:
     raw = pd.read_csv(_data("flights.csv.zip"), compression="zip")
     hour = pd.to_datetime(raw["time_hour"], utc=True).astype("datetime64[us, UTC]")
     event_time = (hour + pd.to_timedelta(raw["minute"], unit="m")).astype("datetime64[us, UTC]")
-    known_at = _arrival(raw, event_time)
     settled = raw["arr_delay"].notna()
+    flight = raw["carrier"] + raw["flight"].astype(str) + "-" + raw["origin"]
     table = pd.DataFrame(
         {
-            "key": raw["carrier"] + raw["flight"].astype(str) + "-" + raw["origin"] + "-" + _minute_text(event_time),
+            "key": flight + "-" + _minute_text(event_time),
             "event_time": event_time,
-            "known_at": known_at.where(settled),
+            "known_at": _arrival(raw, event_time).where(settled),
             "carrier": raw["carrier"],
             "origin": raw["origin"],
             "dest": raw["dest"],
             "route": raw["origin"] + "-" + raw["dest"],
             "tailnum": raw["tailnum"].fillna("unknown"),
+            "flight": flight,
             "hour": raw["hour"].astype(str).str.zfill(2),
             "sched_minute": (raw["hour"] * 60 + raw["minute"]).astype("float64"),
             "distance": raw["distance"].astype("float64"),
@@ -109,7 +119,15 @@ def _flights() -> pd.DataFrame:
             "delayed": (raw["arr_delay"] > DELAYED_BY_MORE_THAN).astype("float64").where(settled),
         }
     )
-    return table.sort_values(["event_time", "key"], ignore_index=True)[list(COLUMNS)]
+    flights = table.sort_values(["event_time", "key"], ignore_index=True)[list(COLUMNS)]
+    return flights, _departures(raw, event_time)
+
+
+def _departures(raw: pd.DataFrame, event_time: pd.Series) -> pd.DataFrame:
+    left = raw["dep_delay"].notna()
+    known_at = event_time + pd.to_timedelta(raw["dep_delay"].clip(lower=0) + 1, unit="m")
+    table = raw.assign(known_at=known_at.astype("datetime64[us, UTC]"))[left]
+    return table[["known_at", "carrier", "origin", "dep_delay"]].sort_values("known_at", ignore_index=True)
 
 
 def _arrival(raw: pd.DataFrame, event_time: pd.Series) -> pd.Series:

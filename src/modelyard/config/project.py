@@ -83,6 +83,8 @@ class ModelSpec(_Spec):
     """``model.yaml``.
 
     ``entities`` maps each join key of the views to the column of the source (and of the request) that holds it.
+    ``feature_builder`` makes the views' rows: ``(rows, after, until) -> {view: table}`` gives all with
+    ``after < event_timestamp <= until`` (``after`` None: from the first on) from rows that go back ``lookback_days``.
     """
 
     name: ModelName
@@ -95,6 +97,7 @@ class ModelSpec(_Spec):
     features: dict[str, FeatureSpec] = Field(min_length=1)
     slices: tuple[str, ...] = ()
     feature_builder: str = ""
+    lookback_days: float = Field(default=7, ge=0)
     network: str = ""
     bootstrap_as_of: str = ""
 
