@@ -6,7 +6,9 @@ the platform works where there is none.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -107,7 +109,8 @@ class DvcDatasets:
 
     def _initialise(self, repo: Any) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        repo.init(str(self._folder), no_scm=True).close()
+        with contextlib.redirect_stdout(sys.stderr):  # it says so on stdout, where a command may be printing JSON
+            repo.init(str(self._folder), no_scm=True).close()
         remote = self._remote
         if "://" not in remote:
             Path(remote).mkdir(parents=True, exist_ok=True)
