@@ -1,0 +1,182 @@
+"""The training flow on real components: DVC, PostgreSQL, MLflow, and a bundle store on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fixtures.database import PostgresServer
+from fixtures.tiny_project import MODEL, WINDOW, rows, write_tiny
+
+from modelyard.core.errors import ConfigError, Conflict, IntegrityError
+from modelyard.core.records import Release, Snapshot
+from modelyard.flows import registry
+from modelyard.flows.evaluate import evaluate, read_evidence
+from modelyard.flows.train import train
+from modelyard.release.bundle import read_bundle
+from modelyard.release.score import BundleModel
+from modelyard.wiring import ConnectedPlatform
+
+AS_OF = WINDOW.end
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def platform(
+    postgres_server: PostgresServer, mlflow_uri: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ConnectedPlatform]:
+    from modelyard.adapters.db.engine import connect, migrate
+
+    database = postgres_server.fresh("train")
+    engine = connect(database)
+    migrate(engine)
+    settings = write_tiny(tmp_path_factory.mktemp("tiny"))
+    yield ConnectedPlatform(settings.model_copy(update={"database_url": database, "mlflow_uri": mlflow_uri}))
+    engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def snapshot(platform: ConnectedPlatform) -> Snapshot:
+    made = platform.datasets.put(MODEL, WINDOW, AS_OF, rows())
+    platform.ledger.snapshots.add(made)
+    return made
+
+
+def order(platform: ConnectedPlatform, snapshot: Snapshot, **more: Any) -> Release:
+    asked = {"as_of": AS_OF, "reason": "first model", "author": "ada", "now": NOW}
+    return train(platform, MODEL, snapshot.content, **(asked | more))
+
+
+@pytest.fixture(scope="module")
+def first(platform: ConnectedPlatform, snapshot: Snapshot) -> Release:
+    with pytest.raises(Conflict, match="only a validated one"):
+        order(platform, snapshot)
+    platform.ledger.snapshots.mark(snapshot.content, "valid", "test")
+    return order(platform, snapshot)
+
+
+def test_a_release_is_recorded_with_everything_that_made_it(
+    platform: ConnectedPlatform, first: Release, snapshot: Snapshot
+) -> None:
+    assert (first.version, first.semver, first.dvc_md5) == (1, "1.0.0", snapshot.dvc_md5)
+    assert platform.ledger.releases.get(first.digest) == first
+    assert platform.ledger.releases.state(first.digest) == "candidate"
+    assert {"params", "training_frame", "environment", "architecture", "evaluation_window"} <= set(first.parts)
+    assert set(first.files) == {
+        "model.onnx", "weights.safetensors", "signature.json", "calibration.json", "example.json", "profile.json",
+    }  # fmt: skip
+
+
+def test_the_published_bundle_is_whole_and_answers_its_example(platform: ConnectedPlatform, first: Release) -> None:
+    bundle = read_bundle(platform.ledger.releases.bundle(first.digest), first.digest)
+    assert BundleModel(bundle).check_example() < 1e-6
+
+
+def test_mlflow_shows_the_run(platform: ConnectedPlatform, first: Release, mlflow_uri: str) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(mlflow_uri)
+    run = client.get_run(first.mlflow_run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["lr"] == "0.02"
+    assert len(client.get_metric_history(first.mlflow_run_id, "validation_loss")) == 3
+    assert run.inputs.dataset_inputs[0].dataset.digest == first.dvc_md5
+    kept = {
+        f.path for folder in ("bundle", "plots", "environment") for f in client.list_artifacts(run.info.run_id, folder)
+    }
+    assert {
+        "bundle/manifest.json",
+        "bundle/model.onnx",
+        "plots/learning_curve.png",
+        "environment/requirements.txt",
+    } <= kept
+    version = client.get_model_version(MODEL, str(first.version))
+    assert (version.run_id, version.tags["modelyard.release"]) == (first.mlflow_run_id, first.digest)
+
+
+def test_a_repeated_order_is_the_same_release(platform: ConnectedPlatform, first: Release, snapshot: Snapshot) -> None:
+    assert order(platform, snapshot, now=NOW + timedelta(hours=1)) == first
+    assert len(platform.tracking.versions(MODEL)) == 1
+
+
+def test_an_interrupted_order_goes_on_in_its_run(
+    platform: ConnectedPlatform, first: Release, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut_off(*_: object) -> str:
+        raise KeyboardInterrupt
+
+    before = len(platform.ledger.releases.history(MODEL))
+    with monkeypatch.context() as patched:
+        patched.setattr("modelyard.flows.train.publish_bundle", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            order(platform, snapshot, reason="again")
+    assert len(platform.ledger.releases.history(MODEL)) == before
+    versions = platform.tracking.versions(MODEL)
+    assert versions[max(versions)]["modelyard.state"] == "unreleased"
+    again = order(platform, snapshot, reason="again")
+    assert (again.version, again.semver) == (max(versions), "1.1.0")
+    assert set(platform.tracking.versions(MODEL)) == set(versions)
+    # The same rows, numbers and code: the same model, bit by bit.
+    assert again.files == first.files
+
+
+def test_other_serving_units_change_the_signature_alone(
+    platform: ConnectedPlatform, first: Release, snapshot: Snapshot
+) -> None:
+    overrides = {"serving_units": {"wind": {"scale": 0.5144}}}
+    other = order(platform, snapshot, overrides=overrides)
+    assert (other.semver, other.overrides) == ("2.0.0", overrides)
+    changed = {name for name in first.files if first.files[name] != other.files[name]}
+    assert changed == {"signature.json", "example.json"}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "named"),
+    [
+        ({"serving_unit": {}}, "serving_units"),
+        ({"serving_units": {"wnd": {"scale": 2}}}, "wind"),
+        ({"serving_units": {"wind": {"factor": 2}}}, "scale"),
+        ({"params": {"epoch": 2}}, "epochs"),
+    ],
+)
+def test_an_unknown_override_is_refused(
+    platform: ConnectedPlatform, first: Release, snapshot: Snapshot, overrides: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(ConfigError, match=named):
+        order(platform, snapshot, overrides=overrides)
+
+
+def test_evidence_is_kept_once_and_compares_on_the_same_rows(platform: ConnectedPlatform, first: Release) -> None:
+    newest = platform.ledger.releases.history(MODEL)[-1][0]
+    platform.ledger.releases.crown(MODEL, first.digest, "none", AS_OF)
+    digest = evaluate(platform, newest.digest, as_of=AS_OF)
+    assert evaluate(platform, newest.digest, as_of=AS_OF) == digest
+    evidence = read_evidence(platform, MODEL, digest)
+    assert evidence.champion == first.digest
+    assert evidence.window.end == AS_OF - timedelta(hours=6)
+    found = {(m.name, m.slice, m.subject): m for m in evidence.measurements}
+    assert found["auc", "", newest.digest].value > 0.7
+    # The same weights: the units of serving are not measured offline.
+    assert found["logloss_difference", "", newest.digest].value == 0
+    assert found["logloss_difference", "", newest.digest].variant == first.digest
+    assert found["latency_p95_ms", "", newest.digest].value < 50
+    assert found["auc", "carrier=AA", newest.digest].n > 100
+
+
+def test_damaged_evidence_is_refused(platform: ConnectedPlatform, first: Release) -> None:
+    digest = evaluate(platform, first.digest, as_of=AS_OF)
+    store = Path(platform.settings.artifacts_uri.removeprefix("file://"))
+    path = store / MODEL / "evidence" / f"{digest.removeprefix('sha256:')}.json"
+    path.write_text(path.read_text().replace('"n":', '"n":1', 1))
+    with pytest.raises(IntegrityError, match="was changed"):
+        read_evidence(platform, MODEL, digest)
+
+
+def test_reconciling_projects_the_ledger_and_then_finds_nothing(platform: ConnectedPlatform, first: Release) -> None:
+    platform.tracking.set_alias(MODEL, "champion", 2)
+    changed = registry.reconcile(platform, MODEL)
+    assert "alias champion: 2 -> 1" in changed
+    assert registry.reconcile(platform, MODEL) == ()
