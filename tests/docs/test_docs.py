@@ -131,12 +131,23 @@ def test_decisions_are_numbered_and_dated() -> None:
         )
 
 
-@pytest.mark.parametrize("name", ["ci.yml"])
-def test_the_workflows_follow_their_schema(name: str) -> None:
-    path = ROOT / ".github" / "workflows" / name
-    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows", str(path)]
+def follows(schema: str, path: Path) -> bool:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout
+    print(done.stdout)
+    return done.returncode == 0
+
+
+def test_the_compose_file_follows_its_specification_and_the_check_can_fail(tmp_path: Path) -> None:
+    assert follows("vendor.compose-spec", ROOT / "docker-compose.yaml")
+    wrong = tmp_path / "docker-compose.yaml"
+    wrong.write_text("services: {a: {imagee: x}}\n")
+    assert not follows("vendor.compose-spec", wrong)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / ".github" / "workflows").iterdir()), ids=lambda path: path.name)
+def test_the_workflows_follow_their_schema_and_run_what_people_run(path: Path) -> None:
+    assert follows("vendor.github-workflows", path)
     steps = [step for job in yaml.safe_load(path.read_text())["jobs"].values() for step in job["steps"]]
     assert {step["run"] for step in steps if "run" in step} <= {".ci/run", "make test", "make check"}
 

@@ -22,14 +22,14 @@ from modelyard.runtime.supervise import ALIVE, Supervisor, tail
 Progress = Callable[[str, str], None]
 """Called with the name of a process and what happened: ``starting``, ``ready``, ``done``, ``as before``."""
 
-_PAUSE = 0.2
-
 
 class Starter:
     """One walk from nothing, or from whatever runs, to everything being well."""
 
-    def __init__(self, config: RuntimeConfig, supervisor: Supervisor, on_progress: Progress) -> None:
-        self._config, self._supervisor, self._tell = config, supervisor, on_progress
+    def __init__(
+        self, config: RuntimeConfig, supervisor: Supervisor, on_progress: Progress, pause: float = 0.2
+    ) -> None:
+        self._config, self._supervisor, self._tell, self._pause = config, supervisor, on_progress, pause
         self._ready: set[str] = set()
         self._since: dict[str, float] = {}
         self._tasks: dict[str, subprocess.Popen[bytes]] = {}
@@ -45,7 +45,7 @@ class Starter:
                 for spec in specs:
                     if spec.name not in self._ready and self._ready.issuperset(spec.depends_on):
                         self._advance(spec)
-                time.sleep(_PAUSE)
+                time.sleep(self._pause)
         finally:
             for process in self._tasks.values():
                 if process.poll() is None:

@@ -45,7 +45,7 @@ def task(name: str, *command: str, needs: tuple[str, ...] = ()) -> ProcessSpec:
 
 def walk(config: RuntimeConfig, keeper: BookKeeper, *specs: ProcessSpec) -> list[tuple[str, str]]:
     said: list[tuple[str, str]] = []
-    Starter(config, keeper, lambda name, what: said.append((name, what))).run(specs)
+    Starter(config, keeper, lambda name, what: said.append((name, what)), pause=0.01).run(specs)
     return said
 
 
