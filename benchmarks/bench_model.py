@@ -68,6 +68,8 @@ def peers(project: Project) -> dict[str, Any]:
 
 def one_week(project: Project, frame: pd.DataFrame, week: int, params: TrainParams, scores: Scores) -> None:
     """Refit everybody at the start of the week and score its flights."""
+    from threadpoolctl import threadpool_limits
+
     spec, start = project.spec, NEW_YEAR + timedelta(weeks=week)
     window = Window.last(timedelta(days=params.window_days), before=start)
     asked, known = frame[spec.source.event_time], frame[spec.source.known_at]
@@ -80,8 +82,10 @@ def one_week(project: Project, frame: pd.DataFrame, week: int, params: TrainPara
     columns = list(spec.features)
     for name, peer in peers(project).items():
         began = time.perf_counter()
-        peer.fit(seen[columns], seen[spec.label.column])
-        _keep(scores, name, label, peer.predict_proba(ahead[columns])[:, 1], time.perf_counter() - began)
+        with threadpool_limits(1):  # as many threads as ours has; more would only wait for each other on a busy machine
+            peer.fit(seen[columns], seen[spec.label.column])
+            forecast = peer.predict_proba(ahead[columns])[:, 1]
+        _keep(scores, name, label, forecast, time.perf_counter() - began)
 
 
 def _keep(scores: Scores, who: str, label: Any, p: Any, seconds: float) -> None:
