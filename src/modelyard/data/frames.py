@@ -6,9 +6,9 @@ import hashlib
 import os
 import struct
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -89,11 +89,21 @@ def _column_bytes(column: pd.Series) -> Iterable[bytes]:
 
 def write_parquet(frame: pd.DataFrame, path: Path) -> None:
     """Write a file that readers see whole or not at all, also after a crash."""
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    _write_whole(path, lambda file: pq.write_table(table, file, compression="zstd"))
+
+
+def write_text(text: str, path: Path) -> None:
+    """The same for text."""
+    _write_whole(path, lambda file: file.write(text.encode()))
+
+
+def _write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), file, compression="zstd")
+            write(file)
             file.flush()
             os.fsync(file.fileno())
         Path(name).replace(path)

@@ -22,21 +22,21 @@ class LandingZone:
     """One model's landed rows. ``key`` names a row, ``known_at`` and ``event_time`` are its moments."""
 
     def __init__(self, folder: Path, *, key: str, event_time: str, known_at: str) -> None:
-        self._folder, self._key, self._event_time, self._known_at = folder, key, event_time, known_at
+        self._folder, self._key, self._event_time, self.known_at = folder, key, event_time, known_at
 
     def add(self, rows: pd.DataFrame) -> int:
         """Land rows whose outcome is known; the same rows again change nothing. Returns how many are new or changed.
 
         A key that is there already is replaced (a correction by the source); a row without ``known_at`` is refused.
         """
-        if rows[self._known_at].isna().any():
+        if rows[self.known_at].isna().any():
             raise ValueError(
-                f"only rows with {self._known_at} can land; {int(rows[self._known_at].isna().sum())} lack it"
+                f"only rows with {self.known_at} can land; {int(rows[self.known_at].isna().sum())} lack it"
             )
         if rows.empty:
             return 0
         with exclusive(self._folder / ".lock"):
-            days = rows[self._known_at].dt.tz_convert("UTC").dt.date
+            days = rows[self.known_at].dt.tz_convert("UTC").dt.date
             return sum(self._merge(day, part) for day, part in rows.groupby(days))
 
     def _merge(self, day: date, rows: pd.DataFrame) -> int:
@@ -63,9 +63,9 @@ class LandingZone:
         if not days:
             return pd.DataFrame()
         rows = pd.concat([read_parquet(path) for path in days], ignore_index=True)
-        known = rows[self._known_at]
+        known = rows[self.known_at]
         chosen = known <= pd.Timestamp(until) if after is None else known.gt(after) & known.le(until)
-        return rows[chosen].sort_values([self._known_at, self._key], ignore_index=True)
+        return rows[chosen].sort_values([self.known_at, self._key], ignore_index=True)
 
     def snapshot(self, window: Window, as_of: datetime) -> pd.DataFrame:
         """Rows with ``event_time`` in the window whose outcome was known by ``as_of``."""
@@ -86,7 +86,7 @@ class LandingZone:
     def newest(self) -> datetime | None:
         """The latest ``known_at`` that has landed."""
         days = list(self.days().values())
-        return read_parquet(days[-1], [self._known_at])[self._known_at].max().to_pydatetime() if days else None
+        return read_parquet(days[-1], [self.known_at])[self.known_at].max().to_pydatetime() if days else None
 
     def version(self) -> str:
         """Changes whenever a partition does; equal while nothing has landed."""

@@ -1,0 +1,125 @@
+"""Builds the feature views, brings them online, and joins them to a snapshot."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from modelyard.config.project import Project, load_project
+from modelyard.core.errors import EvidenceMissing
+from modelyard.core.window import parse_moment
+from modelyard.data.frames import canonical, content_digest, write_text
+from modelyard.data.landing import LandingZone
+from modelyard.data.locks import exclusive
+from modelyard.data.source import landing_zone
+from modelyard.features.rolling import full_hours
+from modelyard.flows.snapshot import read_valid
+from modelyard.ports.platform import Platform
+
+_HOUR = timedelta(hours=1)
+
+
+def build(platform: Platform, model: str, as_of: datetime) -> dict[str, int]:
+    """Rebuild the offline rows of all views from what had landed by ``as_of``; returns how many there are, by view.
+
+    Never forgets: where a later moment was built already, up to that one. Rows are stamped with the moment from which
+    they hold, so later ones change nothing of an earlier point-in-time join. Does nothing when nothing has changed.
+
+    Raises:
+        EvidenceMissing: nothing had landed.
+    """
+    project = load_project(model, platform.settings)
+    if not project.spec.views:
+        return {}
+    platform.features.apply(project)
+    zone, folder = landing_zone(project, platform.settings), platform.settings.home / "features" / model
+    with exclusive(folder / ".lock", wait_seconds=600):
+        built = _built(folder / "built.json")
+        moment = max(as_of, parse_moment(built["moment"])) if built else as_of
+        wanted = {"moment": moment.isoformat(), "landing": zone.version(), "code": project.code_digest}
+        if not built or wanted != {key: built[key] for key in wanted}:
+            built = wanted | {"rows": _rebuild(platform, project, zone, moment)}
+            write_text(json.dumps(built, indent=2), folder / "built.json")
+    return dict(built["rows"])
+
+
+def _built(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+    return found
+
+
+def _rebuild(platform: Platform, project: Project, zone: LandingZone, moment: datetime) -> dict[str, int]:
+    rows = zone.read(None, moment)
+    if rows.empty:
+        raise EvidenceMissing(f"nothing of {project.name} had landed by {moment.isoformat()}: no views to build")
+    tables: dict[str, pd.DataFrame] = project.code(project.spec.feature_builder)(rows, None, moment)
+    for view in project.spec.views:
+        platform.features.write_offline(project, view, tables[view])
+    return {view: len(tables[view]) for view in project.spec.views}
+
+
+def materialize(platform: Platform, model: str, as_of: datetime) -> int:
+    """Bring the online store to the values that held at ``as_of`` (views built before); returns the rows looked at."""
+    project = load_project(model, platform.settings)
+    platform.features.apply(project)
+    return platform.features.materialize(project, as_of)
+
+
+def stream(platform: Platform, model: str, start: datetime, end: datetime) -> Iterator[datetime]:
+    """Push the rows of each full hour ``h`` with ``start < h <= end`` to the online store, one hour per step.
+
+    An hour is computed when it is asked for, from what has landed by then: ingest up to it first, then ask.
+    """
+    project = load_project(model, platform.settings)
+    if not project.spec.views:
+        return
+    platform.features.apply(project)
+    recent = _Recent(landing_zone(project, platform.settings), timedelta(days=project.spec.lookback_days))
+    for hour in full_hours(pd.Timestamp(start), pd.Timestamp(end)):
+        moment = hour.to_pydatetime()
+        rows = recent.until(moment)
+        if not rows.empty:
+            tables = project.code(project.spec.feature_builder)(rows, moment - _HOUR, moment)
+            for view in project.spec.views:
+                platform.features.push(project, view, tables[view])
+        yield moment
+
+
+class _Recent:
+    """The landed rows that the newest hour looks back on; each is read from disk once."""
+
+    def __init__(self, zone: LandingZone, length: timedelta) -> None:
+        self._zone, self._length = zone, length + _HOUR
+        self._rows = pd.DataFrame()
+        self._until: datetime | None = None
+
+    def until(self, moment: datetime) -> pd.DataFrame:
+        """Rows known in the ``length`` before this moment."""
+        oldest = moment - self._length
+        fresh = self._zone.read(self._until or oldest, moment)
+        if not fresh.empty:
+            rows = fresh if self._rows.empty else pd.concat([self._rows, fresh], ignore_index=True)
+            self._rows = rows[rows[self._zone.known_at] > oldest]
+        self._until = moment
+        return self._rows
+
+
+def training_frame(platform: Platform, model: str, content: str) -> tuple[pd.DataFrame, str]:
+    """The rows of a valid snapshot with their features as they were at ``event_time``, and the digest of it all.
+
+    Deterministic: the same snapshot and code give the same digest.
+
+    Raises:
+        Conflict: validation has not admitted the snapshot.
+        IntegrityError: rows out != rows in.
+    """
+    project = load_project(model, platform.settings)
+    snapshot, rows = read_valid(platform, content)
+    build(platform, model, snapshot.as_of)
+    frame = platform.features.training_frame(project, rows)
+    return frame, content_digest(canonical(frame, project.spec.source.key), name=model)
