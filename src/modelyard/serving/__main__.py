@@ -18,7 +18,7 @@ from modelyard.serving.app import App
 from modelyard.serving.control import Control
 from modelyard.serving.log import PredictionLog
 from modelyard.serving.metrics import Metrics
-from modelyard.serving.online import reader_for
+from modelyard.serving.online import store_for
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -47,8 +47,7 @@ def server(args: argparse.Namespace, settings: Settings) -> uvicorn.Server:
     # The GIL changes hands every 5 ms by default, for which a request would have to wait while the log is written.
     sys.setswitchinterval(0.0005)
     log = PredictionLog(settings.prediction_log, args.replica, rows=args.log_rows, seconds=args.log_seconds)
-    reader = reader_for(settings)
-    control = Control(args.replica, settings.home / "gateway" / args.replica, log, reader)
+    control = Control(args.replica, settings.home / "gateway" / args.replica, log, store_for(settings))
     app = App(control, log, Metrics(control, log), token_hash(settings.admin_token_file))
     config = uvicorn.Config(
         app,

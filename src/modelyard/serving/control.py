@@ -18,8 +18,9 @@ from modelyard.serving.files import write_atomically
 from modelyard.serving.live import Live, assemble
 from modelyard.serving.loading import Versions
 from modelyard.serving.log import PredictionLog
+from modelyard.serving.online import Completion, OnlineStore
 from modelyard.serving.scorer import Scorer
-from modelyard.serving.served import Reader, Served
+from modelyard.serving.served import Served
 
 _log = logging.getLogger(__name__)
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
@@ -39,8 +40,8 @@ class Kept(Value):
 class Control:
     """All models of one replica."""
 
-    def __init__(self, replica: str, folder: Path, log: PredictionLog, reader: Reader) -> None:
-        self.replica, self._folder, self._log, self._reader = replica, folder, log, reader
+    def __init__(self, replica: str, folder: Path, log: PredictionLog, store: OnlineStore) -> None:
+        self.replica, self._folder, self._log, self.store = replica, folder, log, store
         self._versions = Versions()
         self._lock = asyncio.Lock()
         self.served: dict[str, Served] = {}
@@ -64,8 +65,9 @@ class Control:
             else:
                 champion = await self._load(route.model, route.champion)
                 challenger = None if route.challenger is None else await self._load(route.model, route.challenger)
+                completion = await self._completion(champion, challenger)
                 # The live value is read only now: a guardrail may have tripped while the bundles were loading.
-                live = assemble(route, generation, champion, challenger, self._live(route.model))
+                live = assemble(route, generation, champion, challenger, completion, self._live(route.model))
                 self._one(route.model).swap(live)
                 self._off.pop(route.model, None)
                 kept = _kept(live)
@@ -165,7 +167,8 @@ class Control:
                 challenger = await self._load(model, route.challenger)
             except Refusal as error:
                 problem = f"not restored: {error}"
-        live = assemble(route, kept.generation, champion, challenger, None)
+        completion = await self._completion(champion, challenger)
+        live = assemble(route, kept.generation, champion, challenger, completion, None)
         _recall(live, kept)
         tripped = problem or (live.challenger.guard.tripped if live.challenger is not None else "")
         self._one(model).swap(live.without_challenger(tripped, kept.trip_detail) if tripped else live)
@@ -178,9 +181,13 @@ class Control:
             kind = error if isinstance(error, ModelyardError) else f"{type(error).__name__}: {error}"
             raise Refusal(422, "bundle_refused", f"{model} version {arm.version} cannot be served: {kind}") from error
 
+    async def _completion(self, *scorers: Scorer | None) -> Completion:
+        signatures = [scorer.signature for scorer in scorers if scorer is not None]
+        return await asyncio.to_thread(self.store.completion, signatures)
+
     def _one(self, model: str) -> Served:
         if model not in self.served:
-            self.served = self.served | {model: Served(model, self._log, self._reader, self._tripped)}
+            self.served = self.served | {model: Served(model, self._log, self._tripped)}
         return self.served[model]
 
     def _live(self, model: str) -> Live | None:

@@ -11,6 +11,7 @@ from modelyard.rollout.guardrails import GuardLimits
 from modelyard.serving.batcher import LoopBatcher, ThreadBatcher
 from modelyard.serving.encoding import Encoded, Row
 from modelyard.serving.guard import Guardrails
+from modelyard.serving.online import Completion
 from modelyard.serving.router import to_challenger
 from modelyard.serving.scorer import Scorer
 
@@ -57,6 +58,7 @@ class Live:
     champion: Champion
     challenger: Challenger | None
     weight: int
+    completion: Completion
     tripped: str = ""
     trip_detail: dict[str, Any] = field(default_factory=dict)
 
@@ -79,7 +81,14 @@ class Live:
         return replace(self, weight=0, tripped=tripped, trip_detail=detail)
 
 
-def assemble(route: Route, generation: int, champion: Scorer, challenger: Scorer | None, before: Live | None) -> Live:
+def assemble(
+    route: Route,
+    generation: int,
+    champion: Scorer,
+    challenger: Scorer | None,
+    completion: Completion,
+    before: Live | None,
+) -> Live:
     """What is to serve for this route.
 
     Within one rollout the guardrails' evidence, the tallies and a trip are carried over from ``before``: a new
@@ -89,11 +98,11 @@ def assemble(route: Route, generation: int, champion: Scorer, challenger: Scorer
     kept = same.champion.tally if same is not None and same.champion.scorer is champion else Tally()
     first = Champion(champion, LoopBatcher(champion.score), kept)
     if challenger is None:
-        return Live(route, generation, first, None, 0)
+        return Live(route, generation, first, None, 0, completion)
     second = _challenger(route, champion, challenger, same)
     if same is not None and same.tripped and same.route.challenger == route.challenger:
-        return Live(route, generation, first, second, 0, same.tripped, same.trip_detail)
-    return Live(route, generation, first, second, route.weight)
+        return Live(route, generation, first, second, 0, completion, same.tripped, same.trip_detail)
+    return Live(route, generation, first, second, route.weight, completion)
 
 
 def _challenger(route: Route, champion: Scorer, challenger: Scorer, same: Live | None) -> Challenger:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import asdict
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -69,6 +70,10 @@ class Metrics:
         yield GaugeMetricFamily("gateway_in_flight", "Requests under way", value=self.in_flight)
         yield CounterMetricFamily("prediction_log_rows", "Rows written to the prediction log", value=self._log.written)
         yield CounterMetricFamily("prediction_log_dropped_rows", "Rows lost to a full disk", value=self._log.dropped)
+        features = CounterMetricFamily("online_features", "Features that could not be read", labels=["why"])
+        for why, number in asdict(self._control.store.tally).items():
+            features.add_metric([why], number)
+        yield features
         yield from self._routes()
 
     def _routes(self) -> Iterable[Metric]:

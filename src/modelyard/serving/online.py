@@ -1,23 +1,193 @@
-"""Completes requests with features from the online store."""
+"""Completes requests with features from the online store; missing and expired ones are counted, never made up."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from math import inf
+from typing import Any
 
+from modelyard.config.project import load_project, project_folders
 from modelyard.config.settings import Settings
+from modelyard.features.online import Looked, OnlineReader, Pool, Scalar, View, table_name
+from modelyard.release.signature import Input, Signature
 from modelyard.serving.encoding import Row
-from modelyard.serving.scorer import Scorer
-from modelyard.serving.served import Reader
+from modelyard.serving.errors import Refusal, invalid
+
+MOST_READS = 4
+"""Statements under way at a time for one model; what comes meanwhile goes into the next one."""
+_PATIENCE_S = 2.0
+
+Ttl = Callable[[str, str], timedelta | None]
 
 
-class RequestOnly:
-    """For an installation without an online store: a feature that a request lacks is missing."""
+@dataclass(slots=True)
+class Tally:
+    """Values that the store did not have, that were too old or out of their bounds, and reads that failed."""
 
-    async def read(self, scorer: Scorer, rows: Sequence[Row]) -> Sequence[Row]:  # noqa: ARG002  the port's shape
-        """The rows as they are."""
+    missing: int = 0
+    expired: int = 0
+    out_of_bounds: int = 0
+    failed: int = 0
+
+
+class Completion:
+    """Completes rows of one model with the view features that they lack."""
+
+    def __init__(self, views: Sequence[View], inputs: Sequence[Input], pool: Pool | None, tally: Tally) -> None:
+        self._views, self._tally = tuple(views), tally
+        self._bounds = [
+            (i.name, -inf if i.low is None else i.low, inf if i.high is None else i.high)
+            for i in inputs
+            if i.source != "request" and i.kind == "numeric"
+        ]
+        self._names = frozenset(name for view in views for name in view.features)
+        self._reads = _Reads(OnlineReader(pool, views)) if views and pool is not None else None
+
+    async def complete(self, rows: Sequence[Row], moment: datetime) -> Sequence[Row]:
+        """The rows with the current values as of a moment; what a row brings itself is left as it is.
+
+        Raises:
+            Refusal: a row lacks an entity field, or the store does not answer.
+        """
+        lacking = [place for place, row in enumerate(rows) if not self._names <= row.keys()]
+        if not lacking or self._reads is None:
+            return rows
+        for place in lacking:
+            self._check(rows[place], place)
+        try:
+            looked = await asyncio.wait_for(self._reads.read([rows[i] for i in lacking], moment), _PATIENCE_S)
+        except Exception as error:
+            # Whatever the driver raises: without features there is no answer, and the client may try again.
+            self._tally.failed += 1
+            message = f"the online store does not answer ({type(error).__name__})"
+            raise Refusal(503, "features_unavailable", message, headers=((b"retry-after", b"1"),)) from error
+        completed = list(rows)
+        for place, one in zip(lacking, looked, strict=True):
+            self._tally.missing += sum(name not in rows[place] for name in one.missing)
+            self._tally.expired += sum(name not in rows[place] for name in one.expired)
+            completed[place] = {**self._sound(one.values), **rows[place]}
+        return completed
+
+    def _sound(self, values: dict[str, Scalar]) -> dict[str, Scalar]:
+        """A stored value that the signature would refuse is missing: a user is not to blame for it."""
+        for name, low, high in self._bounds:
+            value = values.get(name)
+            if value is not None and not (isinstance(value, float) and low <= value <= high):
+                values[name] = None
+                self._tally.out_of_bounds += 1
+        return values
+
+    def _check(self, row: Row, place: int) -> None:
+        for view in self._views:
+            if view.field not in row:
+                accepted = f"the entity by which view {view.name} is read, or all of its features"
+                raise invalid(view.field, None, accepted, row=place)
+
+
+class _Reads:
+    """Joins the reads of many requests into few statements."""
+
+    def __init__(self, reader: OnlineReader) -> None:
+        self._reader = reader
+        self._waiting: list[tuple[Sequence[Row], datetime, asyncio.Future[list[Looked]]]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def read(self, rows: Sequence[Row], moment: datetime) -> list[Looked]:
+        """The rows' features, in this statement or the next."""
+        future: asyncio.Future[list[Looked]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((rows, moment, future))
+        if len(self._tasks) < MOST_READS:
+            task = asyncio.create_task(self._work())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return await future
+
+    async def _work(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            rows = [row for part, _, _ in batch for row in part]
+            moments = [moment for part, moment, _ in batch for _ in part]
+            try:
+                looked = await self._reader.read(rows, moments)
+            except Exception as error:  # noqa: BLE001  it belongs to the requests of this batch
+                for _, _, future in batch:
+                    if not future.done():
+                        future.set_exception(error)
+                continue
+            start = 0
+            for part, _, future in batch:
+                if not future.done():
+                    future.set_result(looked[start : start + len(part)])
+                start += len(part)
+
+
+class LazyPool:
+    """A pool of connections that is opened by the first read."""
+
+    def __init__(self, address: Mapping[str, Any]) -> None:
+        self._address, self._lock = address, asyncio.Lock()
+        self._pool: Any = None
+
+    async def fetch(self, query: str, *args: Any) -> Sequence[Sequence[Any]]:
+        """Rows of a statement."""
+        async with self._lock:
+            if self._pool is None:
+                import asyncpg
+
+                self._pool = await asyncpg.create_pool(
+                    min_size=1, max_size=MOST_READS, timeout=_PATIENCE_S, **self._address
+                )
+        rows: Sequence[Sequence[Any]] = await self._pool.fetch(query, *args, timeout=_PATIENCE_S)
         return rows
 
 
-def reader_for(settings: Settings) -> Reader:  # noqa: ARG001  until the online store is named by it
-    """The reader of the online store that these settings name."""
-    return RequestOnly()
+class OnlineStore:
+    """The store of this installation; without an address nothing is read and what a request lacks is missing."""
+
+    def __init__(self, pool: Pool | None, ttl: Ttl) -> None:
+        self._pool, self._ttl = pool, ttl
+        self.tally = Tally()
+
+    def completion(self, signatures: Sequence[Signature]) -> Completion:
+        """What completes rows for all of these signatures of one model."""
+        inputs = [item for signature in signatures for item in signature.inputs]
+        return Completion(views_of(signatures, self._ttl), inputs, self._pool, self.tally)
+
+
+def views_of(signatures: Sequence[Signature], ttl: Ttl) -> tuple[View, ...]:
+    """The views that these signatures (of one model) read, with the features that any of them needs."""
+    features: dict[str, dict[str, None]] = {}
+    entities: dict[str, dict[str, str]] = {}
+    for signature in signatures:
+        entities |= signature.entities
+        for item in signature.inputs:
+            if item.source != "request":
+                features.setdefault(item.source, {})[item.name] = None
+    views = []
+    for name, wanted in features.items():
+        ((join_key, field),) = entities[name].items()
+        model = signatures[0].model
+        views.append(View(name, table_name(model, name), join_key, field, ttl(model, name), tuple(wanted)))
+    return tuple(views)
+
+
+def store_for(settings: Settings, env: Mapping[str, str] = os.environ) -> OnlineStore:
+    """The online store that the environment names by the variables of ``feature_store.yaml`` (``FEAST_POSTGRES_*``)."""
+    if not env.get("FEAST_POSTGRES_HOST"):
+        return OnlineStore(None, lambda *_: None)
+    names = {"host": "HOST", "port": "PORT", "database": "DATABASE", "user": "USER", "password": "PASSWORD"}
+    address: dict[str, Any] = {key: env.get(f"FEAST_POSTGRES_{name}", "") for key, name in names.items()}
+    address["port"] = int(address["port"] or 5432)
+    address["ssl"] = env.get("FEAST_POSTGRES_SSLMODE") or "prefer"
+
+    def ttl(model: str, view: str) -> timedelta | None:
+        if model not in project_folders(settings):
+            return None
+        spec = load_project(model, settings).spec.feature_views.get(view)
+        return timedelta(hours=spec.ttl_hours) if spec is not None and spec.ttl_hours else None
+
+    return OnlineStore(LazyPool(address), ttl)

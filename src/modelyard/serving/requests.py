@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -75,6 +75,11 @@ def microseconds(moment: datetime | None, now_us: int) -> int:
         moment = moment.replace(tzinfo=UTC)
     seconds = (moment - _EPOCH).total_seconds()
     return round(seconds * 1_000_000)
+
+
+def moment(microseconds: int) -> datetime:
+    """The moment, in UTC."""
+    return _EPOCH + timedelta(microseconds=microseconds)
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

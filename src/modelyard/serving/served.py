@@ -9,7 +9,7 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,18 +20,11 @@ from modelyard.serving.errors import Refusal, invalid
 from modelyard.serving.guard import Guardrails
 from modelyard.serving.live import Challenger, Live
 from modelyard.serving.log import Answered, PredictionLog
-from modelyard.serving.requests import PredictRequest, microseconds
+from modelyard.serving.requests import PredictRequest, microseconds, moment
 from modelyard.serving.scorer import Scorer, valid
 
 _log = logging.getLogger(__name__)
 Scores = NDArray[np.float64]
-
-
-class Reader(Protocol):
-    """Reads features that a request does not bring."""
-
-    async def read(self, scorer: Scorer, rows: Sequence[Row]) -> Sequence[Row]:
-        """The rows, completed with the current values of the features that they lack."""
 
 
 class InvalidOutput(Exception):
@@ -53,8 +46,8 @@ class Part:
 class Served:
     """Holds what is live and swaps it by one assignment."""
 
-    def __init__(self, name: str, log: PredictionLog, reader: Reader, on_trip: Callable[[Served], None]) -> None:
-        self.name, self._log, self._reader, self._on_trip = name, log, reader, on_trip
+    def __init__(self, name: str, log: PredictionLog, on_trip: Callable[[Served], None]) -> None:
+        self.name, self._log, self._on_trip = name, log, on_trip
         self.live: Live | None = None
         self._prefix, self._ids = secrets.token_hex(6), itertools.count(1)
 
@@ -77,7 +70,8 @@ class Served:
         start, served_us = time.perf_counter(), time.time_ns() // 1000
         live = self._require()
         champion = live.champion
-        rows = await self._reader.read(champion.scorer, request.rows)
+        event_us = microseconds(request.event_time, served_us)
+        rows = await live.completion.complete(request.rows, moment(event_us))
         encoded = champion.scorer.encoder.encode(rows)
         keys = _keys(rows, champion.scorer.signature.key)
         mine, theirs = live.split(keys)
@@ -89,7 +83,6 @@ class Served:
         request_id = f"{self._prefix}{next(self._ids):x}"
         ids = [request_id] if len(keys) == 1 else [f"{request_id}.{place}" for place in range(len(keys))]
         latency = (time.perf_counter() - start) * 1e3
-        event_us = microseconds(request.event_time, served_us)
         for part in parts:
             self._keep(live, part, rows, keys, ids, event_us, served_us, latency)
         return _answer(self.name, request_id, parts, keys, ids)

@@ -1,0 +1,108 @@
+"""Completing requests: only what is lacking is read, many requests share a statement, nothing is made up."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from modelyard.features.online import entity_key
+from modelyard.release.signature import Input, Signature
+from modelyard.serving.errors import Refusal
+from modelyard.serving.online import OnlineStore
+
+pytestmark = pytest.mark.anyio
+NOW = datetime(2013, 4, 9, 12, tzinfo=UTC)
+SIGNATURE = Signature(
+    model="delays",
+    key="flight",
+    entities={"weather": {"origin": "from"}},
+    inputs=(
+        Input(name="distance", kind="numeric", source="request"),
+        Input(name="wind", kind="numeric", source="weather", nullable=True, low=0, high=100),
+        Input(name="temp", kind="numeric", source="weather", nullable=True),
+    ),
+)
+
+
+class Store:
+    """A table in memory, in Feast's forms. ``broken`` makes it fail; statements are counted."""
+
+    def __init__(self, **wind: tuple[float, datetime]) -> None:
+        self.rows = {entity_key("origin", origin): value for origin, value in wind.items()}
+        self.statements, self.broken = 0, False
+
+    async def fetch(self, query: str, *args: Any) -> Sequence[Sequence[Any]]:
+        self.statements += 1
+        await asyncio.sleep(0)
+        if self.broken:
+            raise OSError("gone")
+        assert '"modelyard_delays__weather"' in query
+        found = [(key, self.rows[key]) for key in args[0] if key in self.rows]
+        return [(0, key, "wind", b"\x29" + struct.pack("<d", wind), at) for key, (wind, at) in found]
+
+
+def online(store: Store) -> OnlineStore:
+    return OnlineStore(store, lambda *_: timedelta(hours=3))
+
+
+async def test_what_lacks_is_read_and_what_is_given_is_kept() -> None:
+    store = online(Store(EWR=(12.5, NOW)))
+    given = [
+        {"flight": "a", "from": "EWR"},
+        {"flight": "b", "from": "EWR", "wind": 1.0, "temp": None},
+        {"flight": "c", "from": "LGA", "wind": None},
+    ]
+    rows = await store.completion([SIGNATURE]).complete(given, NOW)
+    assert rows[0] == {"flight": "a", "from": "EWR", "wind": 12.5, "temp": None}
+    assert rows[1] == given[1]
+    assert rows[2]["temp"] is None
+    assert (store.tally.missing, store.tally.expired) == (2, 0)
+
+
+async def test_what_is_too_old_or_impossible_is_missing_and_counted() -> None:
+    store = online(Store(EWR=(12.5, NOW - timedelta(hours=4)), LGA=(-7.0, NOW)))
+    rows = await store.completion([SIGNATURE]).complete([{"from": "EWR"}, {"from": "LGA"}], NOW)
+    assert [row["wind"] for row in rows] == [None, None]
+    assert (store.tally.expired, store.tally.out_of_bounds) == (1, 1)
+
+
+async def test_many_requests_share_few_statements() -> None:
+    store = Store(EWR=(12.5, NOW))
+    completion = online(store).completion([SIGNATURE])
+    answers = await asyncio.gather(*(completion.complete([{"from": "EWR"}], NOW) for _ in range(100)))
+    assert {row["wind"] for rows in answers for row in rows} == {12.5}
+    assert store.statements <= 10
+
+
+async def test_a_row_without_its_entity_is_refused_by_name() -> None:
+    with pytest.raises(Refusal, match="from") as refused:
+        await online(Store()).completion([SIGNATURE]).complete([{"flight": "a"}], NOW)
+    assert refused.value.status == 422
+
+
+async def test_a_store_that_does_not_answer_is_no_missing_value() -> None:
+    store = Store(EWR=(1.0, NOW))
+    store.broken = True
+    completion = online(store).completion([SIGNATURE])
+    with pytest.raises(Refusal, match="online store") as refused:
+        await completion.complete([{"from": "EWR"}], NOW)
+    assert (refused.value.status, refused.value.headers) == (503, ((b"retry-after", b"1"),))
+    store.broken = False
+    assert (await completion.complete([{"from": "EWR"}], NOW))[0]["wind"] == 1.0
+
+
+async def test_both_versions_get_the_features_they_need() -> None:
+    more = Input(name="gust", kind="numeric", source="weather", nullable=True)
+    other = SIGNATURE.model_copy(update={"inputs": (*SIGNATURE.inputs, more)})
+    rows = await online(Store(EWR=(12.5, NOW))).completion([SIGNATURE, other]).complete([{"from": "EWR"}], NOW)
+    assert set(rows[0]) == {"from", "wind", "temp", "gust"}
+
+
+async def test_without_a_store_rows_stay_as_they_are() -> None:
+    rows = [{"flight": "a"}]
+    assert await OnlineStore(None, lambda *_: None).completion([SIGNATURE]).complete(rows, NOW) is rows
