@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from modelyard.cli import data, drift, models, overview, predict, records, rollouts, services
+from modelyard.cli import data, demonstration, drift, models, overview, predict, records, rollouts, services
 
 app = typer.Typer(
     name="modelyard",
@@ -20,6 +20,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(drift.app, name="drift")
 app.add_typer(rollouts.app, name="rollout")
 app.command()(overview.status)
+app.command()(demonstration.demo)
 app.command()(models.init)
 app.command()(predict.predict)
 app.command()(records.releases)
