@@ -50,7 +50,7 @@ def draw_report(model: str, checked: dict[str, Any]) -> None:
     champion = here.ledger.releases.champion(model)
     if champion is None:
         raise AirflowSkipException("there is no champion, so there is nothing to compare with")
-    reference = features.training_frame(here, model, here.ledger.snapshots.get(champion.snapshot))
+    reference, _ = features.training_frame(here, model, champion.snapshot)
     path = monitor.report(here, model, parse_moment(checked["as_of"]), reference)
     offer(context(), DriftReport, report_page(path))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -44,7 +44,7 @@ class Pace:
 class Steps:
     """What the platform is told in each step, beside the traffic."""
 
-    push_features: Callable[[Window], object]
+    push_features: Iterator[datetime]
     land: Callable[[Window], object]
     tick: Callable[[datetime, datetime], None]
 
@@ -75,7 +75,7 @@ class Replay:
 
     async def _step(self, hour: Window) -> None:
         # In threads, so that the connections stay attended meanwhile.
-        await asyncio.to_thread(self._steps.push_features, hour)
+        await asyncio.to_thread(next, self._steps.push_features, None)
         await self._client.post_all("predict", self._past.requests(hour), 200)
         await self._client.post_all("feedback", self._past.feedback(hour), 202)
         await asyncio.to_thread(self._steps.land, hour)
@@ -93,10 +93,12 @@ def open_replay(
     source = project.spec.source
     rows = read_source(project, Window(start=since, end=start + LONGEST))
     last = max(start, rows[source.event_time].max().to_pydatetime())
+    window = Window(start=start, end=last + HOUR)
     steps = Steps(
-        push_features=lambda hour: stream(platform, project.name, hour),
+        # One hour per step, each computed when it is asked for: from what has landed by then.
+        push_features=stream(platform, project.name, window.start - HOUR, window.end),
         land=lambda hour: ingest(platform, project.name, hour.start, hour.end),
         tick=lambda wall, event: platform.ledger.journal.tick(project.name, wall, event),
     )
     client = GatewayClient(platform.settings.gateway_urls, tally)
-    return Replay(Past(project, rows), client, steps, pace, Window(start=start, end=last + HOUR))
+    return Replay(Past(project, rows), client, steps, pace, window)
