@@ -15,7 +15,6 @@ from modelyard.config.project import Project
 from modelyard.core.digest import digest_json
 from modelyard.core.errors import ConfigError
 from modelyard.core.records import Snapshot
-from modelyard.data.frames import canonical, content_digest
 from modelyard.drift.profile import SCORE, Profile, fit_profile
 from modelyard.release.encode import category, encode, probability
 from modelyard.release.provenance import environment_digest, source_digest
@@ -77,8 +76,10 @@ def plan_candidate(project: Project, overrides: Mapping[str, Any]) -> Recipe:
     return Recipe(params, overrides.get("serving_units") or {}, parts)
 
 
-def make_candidate(project: Project, snapshot: Snapshot, frame: pd.DataFrame, recipe: Recipe) -> Candidate:
-    """Train, calibrate, export and check.
+def make_candidate(
+    project: Project, snapshot: Snapshot, frame: pd.DataFrame, frame_digest: str, recipe: Recipe
+) -> Candidate:
+    """Train on the snapshot's training frame (``frame_digest`` names it), calibrate, export and check.
 
     Raises:
         EvidenceMissing: there are no rows to learn from.
@@ -102,7 +103,7 @@ def make_candidate(project: Project, snapshot: Snapshot, frame: pd.DataFrame, re
         "profile.json": _json(_profile(project, trained, seen)),
     }
     parts = recipe.parts | {
-        "training_frame": content_digest(canonical(frame, project.spec.source.key)),
+        "training_frame": frame_digest,
         **{f"{name}_window": str(window) for name, window in trained.split.windows.items()},
         "architecture": _architecture(project, recipe.params),
         "interface": interface_digest(signature),

@@ -83,8 +83,7 @@ def _measure(platform: Platform, release: Release, champion: str | None, as_of: 
     from modelyard.flows.features import training_frame
 
     project = load_project(release.model, platform.settings)
-    snapshot = platform.ledger.snapshots.get(release.snapshot)
-    frame = training_frame(platform, release.model, snapshot)
+    frame, _ = training_frame(platform, release.model, release.snapshot)
     ours = read_bundle(platform.ledger.releases.bundle(release.digest), release.digest)
     theirs = read_bundle(platform.ledger.releases.bundle(champion), champion) if champion else None
     return measure_bundles(project, frame, ours, theirs, as_of)

@@ -122,8 +122,8 @@ def _run(platform: Platform, order: Order, found: str | None) -> Iterator[Run]:
 def _make(platform: Platform, order: Order, run: Run, now: datetime) -> Release:
     from modelyard.flows.features import training_frame
 
-    frame = training_frame(platform, order.project.name, order.snapshot)
-    candidate = make_candidate(order.project, order.snapshot, frame, order.recipe)
+    frame, frame_digest = training_frame(platform, order.project.name, order.snapshot.content)
+    candidate = make_candidate(order.project, order.snapshot, frame, frame_digest, order.recipe)
     with TemporaryDirectory(prefix="modelyard-bundle-") as scratch:
         folder = Path(scratch) / BUNDLE
         digests = write_parts(folder, candidate.files)
