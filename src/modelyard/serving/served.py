@@ -98,7 +98,8 @@ class Served:
             tally.rows += len(places)
         try:
             scores = await live.champion.batcher.submit(encoded)
-            if not valid(scores).all():
+            # Plain comparisons: for a few rows, three array operations would take ten times as long.
+            if not all(0.0 <= score <= 1.0 for score in scores.tolist()):
                 raise InvalidOutput(f"version {scorer.version} answered something that is no probability")
         except Exception as failure:
             tally.errors += len(places)
