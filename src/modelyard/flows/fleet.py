@@ -11,6 +11,7 @@ from modelyard.core.records import Release
 from modelyard.core.verdict import Measurement
 from modelyard.ports.fleet import Arm, ReplicaState, Route
 from modelyard.ports.platform import Platform
+from modelyard.release.signature import Signature
 
 TOLERANCE = 1e-5
 """Replicas may differ in the last digits: a row scored in a batch is not bit-equal to a row scored alone."""
@@ -51,7 +52,7 @@ def smoke(platform: Platform, model: str, arm: Arm) -> Measurement:
     wherever the champion answered.
     """
     rows = example(arm)
-    answers = platform.fleet.predict(model, {"rows": rows})
+    answers = platform.fleet.predict(model, {"rows": rows, "probe": True})
     problems = [p for answer in answers for p in _problems(answer, arm, len(rows))]
     first = _scores(answers[0]) if answers else {}
     for answer in answers[1:]:
@@ -82,18 +83,19 @@ def verify_alone(platform: Platform, model: str, champion: Arm | None) -> None:
 
 
 def example(arm: Arm) -> list[dict[str, Any]]:
-    """The rows of a bundle's ``example.json``.
+    """The rows of a bundle's ``example.json``, each with a key, as requests have it.
 
     Raises:
         IntegrityError: the bundle has none.
     """
     from modelyard.release.bundle import read_bundle
 
-    data = read_bundle(arm.bundle).files.get("example.json")
-    rows: list[dict[str, Any]] = json.loads(data)["rows"] if data else []
+    files = read_bundle(arm.bundle).files
+    rows: list[dict[str, Any]] = json.loads(files["example.json"])["rows"] if "example.json" in files else []
     if not rows:
         raise IntegrityError(f"{arm.bundle} has no example to ask the replicas")
-    return rows
+    key = Signature.from_json(files["signature.json"]).key
+    return [{key: f"example-{number}"} | row for number, row in enumerate(rows)]
 
 
 def _problems(answer: dict[str, Any], arm: Arm, rows: int) -> list[str]:

@@ -66,7 +66,7 @@ def _post(text: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 def _predict(row: dict[str, Any]) -> dict[str, Any]:
     rows = {"type": "array", "minItems": 1, "maxItems": 1000, "items": row}
-    properties = {"rows": rows, "event_time": {"type": "string", "format": "date-time"}}
+    properties = {"rows": rows, "event_time": {"type": "string", "format": "date-time"}, "probe": {"type": "boolean"}}
     return {"type": "object", "required": ["rows"], "additionalProperties": False, "properties": properties}
 
 

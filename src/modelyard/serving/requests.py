@@ -16,11 +16,13 @@ MOST_ROWS = 1000
 class PredictRequest(msgspec.Struct, forbid_unknown_fields=True):
     """``rows`` hold features, or the entity fields by which the online store knows them, and the key.
 
-    ``event_time`` is when the prediction is asked for; by default, now.
+    ``event_time`` is when the prediction is asked for; by default, now. A ``probe`` is answered like any other request
+    but is nobody's: it is neither logged nor compared.
     """
 
     rows: list[dict[str, Any]]
     event_time: datetime | None = None
+    probe: bool = False
 
 
 class Outcome(msgspec.Struct, forbid_unknown_fields=True):

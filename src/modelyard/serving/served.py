@@ -83,7 +83,7 @@ class Served:
         request_id = f"{self._prefix}{next(self._ids):x}"
         ids = [request_id] if len(keys) == 1 else [f"{request_id}.{place}" for place in range(len(keys))]
         latency = (time.perf_counter() - start) * 1e3
-        for part in parts:
+        for part in () if request.probe else parts:
             self._keep(live, part, rows, keys, ids, event_us, served_us, latency)
         return _answer(self.name, request_id, parts, keys, ids)
 

@@ -267,6 +267,15 @@ def test_sigterm_drains_and_every_answer_is_in_the_log(gateway: Gateway, arms: d
     assert len(ParquetPredictions(gateway.home / "predictions").rollout(MODEL, "")) == answered >= 200
 
 
+def test_a_probe_is_answered_and_leaves_no_trace(gateway: Gateway, arms: dict[str, Arm]) -> None:
+    gateway.route(canary(arms, "new", 5000), 1)
+    answer = gateway.predict(MODEL, rows=[ROW], probe=True)
+    assert answer.status_code == 200
+    assert answer.json()["predictions"][0]["probability"] > 0
+    gateway.stop()
+    assert ParquetPredictions(gateway.home / "predictions").rollout(MODEL, "r1").empty
+
+
 def test_a_damaged_challenger_is_refused_by_its_warm_up(gateway: Gateway, tmp_path: Path, arms: dict[str, Arm]) -> None:
     gateway.route(Route(model=MODEL, champion=arms["old"]), 1)
     _, broken = write_bundle_of(tmp_path / "broken", version=8, onnx=graph(fault="raise_all"))
