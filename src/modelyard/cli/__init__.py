@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from modelyard.cli import data, demonstration, drift, models, overview, predict, records, rollouts, services
+from modelyard.cli import data, demonstration, drift, models, overview, predict, records, rollouts, services, training
 
 app = typer.Typer(
     name="modelyard",
@@ -23,6 +23,9 @@ app.command()(overview.status)
 app.command()(demonstration.demo)
 app.command()(models.init)
 app.command()(predict.predict)
+app.command()(training.train)
+app.command()(training.evaluate)
+app.add_typer(training.offline, name="offline")
 app.command()(records.releases)
 app.command()(records.decisions)
 app.command()(records.incidents)
