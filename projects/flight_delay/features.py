@@ -99,17 +99,24 @@ def _changes(
     arrivals: pd.DataFrame, entity: str, windows: Windows, after: pd.Timestamp, until: pd.Timestamp
 ) -> pd.DataFrame:
     """A row in the hours in which a flight enters or leaves a window: for many entities, which rest in between."""
-    moved = [arrivals["known_hour"] + pd.Timedelta(hours=age) for age in {0, *(w[1] for w in windows.values())}]
-    stamps = pd.concat([pd.DataFrame({entity: arrivals[entity], "event_timestamp": moment}) for moment in moved])
-    stamps = stamps[(stamps["event_timestamp"] > after) & (stamps["event_timestamp"] <= until)]
-    return stamps.drop_duplicates().sort_values(["event_timestamp", entity], ignore_index=True)
+    moved = []
+    for age in sorted({0, *(hours for _, hours, _ in windows.values())}):
+        shift = pd.Timedelta(hours=age)
+        now = arrivals[(arrivals["known_hour"] > after - shift) & (arrivals["known_hour"] <= until - shift)]
+        moved.append(pd.DataFrame({entity: now[entity], "event_timestamp": now["known_hour"] + shift}))
+    stamps = pd.concat(moved).drop_duplicates()
+    return stamps.sort_values(["event_timestamp", entity], ignore_index=True)
 
 
 def _measure(events: pd.DataFrame, entity: str, windows: Windows, grid: pd.DataFrame) -> pd.DataFrame:
-    rolling = Rolling(events[entity], events["known_at"], events[["late", "delay"]])
+    lengths = {hours for _, hours, _ in windows.values()}
+    # An hour's stream asks little of four weeks of flights.
+    oldest = grid["event_timestamp"].min() - pd.Timedelta(hours=max(lengths))
+    seen = events.loc[events["known_at"] > oldest, [entity, "known_at", "late", "delay"]]
+    seen = seen[seen[entity].isin(grid[entity].unique())]
+    rolling = Rolling(seen[entity], seen["known_at"], seen[["late", "delay"]])
     sums = {
-        hours: rolling.over(grid[entity], grid["event_timestamp"], timedelta(hours=hours))
-        for hours in {window[1] for window in windows.values()}
+        hours: rolling.over(grid[entity], grid["event_timestamp"], timedelta(hours=hours)) for hours in sorted(lengths)
     }
     means = {
         name: (sums[hours][what] + mixed * USUAL[what]) / (sums[hours]["count"] + mixed)

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from modelyard.adapters.feast_definitions import SCHEMA_TAG, definitions, schema_digest, table_path
+from modelyard.adapters.online_writer import OnlineWriter, conninfo
 from modelyard.config.project import Project
 from modelyard.config.settings import Settings
 from modelyard.core.errors import IntegrityError, NotFound
 from modelyard.data.frames import write_parquet
 from modelyard.data.locks import exclusive
 from modelyard.features.join import STAMP
-from modelyard.features.online import view_name
+from modelyard.features.online import View, views_of
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -36,6 +37,10 @@ class FeastFeatures:
     def _store(self) -> FeatureStore:
         feast = _import()
         return feast.FeatureStore(repo_path=str(self._settings.feature_repo))
+
+    @cached_property
+    def _writer(self) -> OnlineWriter:
+        return OnlineWriter(conninfo(self._settings.feature_repo))
 
     def apply(self, project: Project) -> str:
         """Register entities, views and the feature service of a model; returns the service's schema digest.
@@ -88,35 +93,27 @@ class FeastFeatures:
         write_parquet(_checked(project, view, rows), table_path(project, self._settings, view))
 
     def materialize(self, project: Project, as_of: datetime) -> int:
-        """Bring the online store to the newest values known at ``as_of``; returns the rows that were looked at.
+        """Bring the online store to the newest values known at ``as_of``; returns how many rows held then.
 
         Idempotent. A value that is newer than ``as_of`` stays.
+
+        Raises:
+            NotFound: a view has no offline rows yet.
         """
-        written = 0
-        for view in project.spec.views:
-            path = table_path(project, self._settings, view)
-            if not path.is_file():
-                raise NotFound("offline table of feature view", view, hint="Build the views first.")
-            ttl = project.spec.feature_views[view].ttl_hours
-            start = as_of - timedelta(hours=ttl) if ttl else _BEGINNING
-            written += self._materialize_view(project, view, start, as_of)
-        return written
+        return self._writer.write({view: self._holding(project, view, as_of) for view in views_of(project.spec)})
 
-    def _materialize_view(self, project: Project, view: str, start: datetime, end: datetime) -> int:
-        columns = _columns(project, view)
-        rows = pd.read_parquet(
-            table_path(project, self._settings, view),
-            columns=columns,
-            filters=[(STAMP, ">=", start), (STAMP, "<=", end)],
-        )
-        newest = rows.sort_values(STAMP).drop_duplicates(project.spec.feature_views[view].entity, keep="last")
-        self.push(project, view, newest)
-        return len(newest)
+    def _holding(self, project: Project, view: View, as_of: datetime) -> pd.DataFrame:
+        path = table_path(project, self._settings, view.name)
+        if not path.is_file():
+            raise NotFound("offline table of feature view", view.name, hint="Build the views first.")
+        oldest = as_of - view.ttl if view.ttl else _BEGINNING
+        filters = [(STAMP, ">=", oldest), (STAMP, "<=", as_of)]
+        return pd.read_parquet(path, columns=[view.join_key, STAMP, *view.features], filters=filters)
 
-    def push(self, project: Project, view: str, rows: pd.DataFrame) -> None:
-        """Stream newer rows of a view into the online store."""
-        if not rows.empty:
-            self._store.write_to_online_store(view_name(project.name, view), _checked(project, view, rows))
+    def push(self, project: Project, tables: Mapping[str, pd.DataFrame]) -> int:
+        """Stream newer rows of some views into the online store, all or none; returns how many."""
+        views = {view.name: view for view in views_of(project.spec)}
+        return self._writer.write({views[name]: _checked(project, name, rows) for name, rows in tables.items()})
 
     def online(self, project: Project, entities: Sequence[Mapping[str, object]]) -> pd.DataFrame:
         """Current online values through the store's own SDK, one row per entity row (for parity tests)."""

@@ -1,4 +1,4 @@
-"""Reads Feast's PostgreSQL online store without Feast: one statement for all views of a batch of rows.
+"""Feast's PostgreSQL online store without Feast: its forms, and one statement for all views of a batch of rows.
 
 The entity keys (serialisation version 3) and the values (protocol buffers) are Feast's own forms; a test against
 Feast's SDK on a real database pins both. The gateway reads through this, and never imports Feast.
@@ -43,13 +43,36 @@ def entity_key(join_key: str, value: str) -> bytes:
     return head + name + struct.pack("<II", _STRING, len(text)) + text
 
 
+def encode(value: Scalar) -> bytes:
+    """A number or text as a ``feast.types.Value``; nothing at all for None and NaN.
+
+    >>> encode(1.5).hex(), encode("JFK").hex(), encode(float("nan"))
+    ('29000000000000f83f', '12034a464b', b'')
+    """
+    if value is None or value != value:
+        return b""
+    if isinstance(value, str):
+        text = value.encode()
+        return b"\x12" + _as_varint(len(text)) + text
+    return b"\x29" + struct.pack("<d", value)
+
+
+def _as_varint(number: int) -> bytes:
+    data = bytearray()
+    while number > 0x7F:
+        data.append(number & 0x7F | 0x80)
+        number >>= 7
+    data.append(number)
+    return bytes(data)
+
+
 def decode(value: bytes) -> Scalar:
     """A ``feast.types.Value`` of a number, a flag or text; None for an empty one.
 
     Raises:
         IntegrityError: the bytes are of another type.
 
-    >>> decode(bytes.fromhex("31000000000000f83f")), decode(b"")
+    >>> decode(bytes.fromhex("29000000000000f83f")), decode(b"")
     (1.5, None)
     """
     if not value:

@@ -20,7 +20,7 @@ class Rolling:
 
     >>> at = pd.to_datetime(["2013-01-01T10:00Z", "2013-01-01T11:30Z"])
     >>> events = Rolling(pd.Series(["a", "a"]), pd.Series(at), pd.DataFrame({"late": [1.0, 0.0]}))
-    >>> ask = pd.Series(pd.to_datetime(["2013-01-01T11:00Z", "2013-01-01T12:00Z"]))
+    >>> ask = pd.Series(pd.to_datetime(["2013-01-01T10:30Z", "2013-01-01T12:00Z"]))
     >>> events.over(pd.Series(["a", "a"]), ask, timedelta(hours=1)).to_dict("list")
     {'count': [1.0, 1.0], 'late': [1.0, 0.0]}
     """

@@ -73,20 +73,19 @@ def materialize(platform: Platform, model: str, as_of: datetime) -> int:
 def stream(platform: Platform, model: str, start: datetime, end: datetime) -> Iterator[datetime]:
     """Push the rows of each full hour ``h`` with ``start < h <= end`` to the online store, one hour per step.
 
-    An hour is computed when it is asked for, from what has landed by then: ingest up to it first, then ask.
+    An hour is computed when it is asked for, from what has landed by then: ingest up to it first, then ask. The views
+    must have been built once. An hour without anything new pushes nothing but is yielded.
     """
     project = load_project(model, platform.settings)
     if not project.spec.views:
         return
-    platform.features.apply(project)
     recent = _Recent(landing_zone(project, platform.settings), timedelta(days=project.spec.lookback_days))
     for hour in full_hours(pd.Timestamp(start), pd.Timestamp(end)):
         moment = hour.to_pydatetime()
         rows = recent.until(moment)
         if not rows.empty:
             tables = project.code(project.spec.feature_builder)(rows, moment - _HOUR, moment)
-            for view in project.spec.views:
-                platform.features.push(project, view, tables[view])
+            platform.features.push(project, {view: tables[view] for view in project.spec.views})
         yield moment
 
 

@@ -31,8 +31,8 @@ class Features(Protocol):
     def materialize(self, project: Project, as_of: datetime) -> int:
         """Bring the online store to the newest values known at ``as_of``; returns the rows written."""
 
-    def push(self, project: Project, view: str, rows: pd.DataFrame) -> None:
-        """Stream newer rows of a view into the online store."""
+    def push(self, project: Project, tables: Mapping[str, pd.DataFrame]) -> int:
+        """Stream newer rows of some views into the online store, all or none; returns how many."""
 
     def online(self, project: Project, entities: Sequence[Mapping[str, object]]) -> pd.DataFrame:
         """Current online values through the store's own SDK, one row per entity row (for parity tests)."""
