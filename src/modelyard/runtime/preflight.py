@@ -51,5 +51,5 @@ def check_ports(specs: Iterable[ProcessSpec], home: Path, running: Collection[st
                     continue  # a leftover of ours, which will be stopped
                 raise Conflict(
                     f"port {port}, which {spec.name} needs, is taken by {sockets.describe(holder)}. "
-                    f"Stop that, or choose another port: {spec.port_setting}={port + 1000} make run"
+                    f"Stop that, or choose another port: {spec.port_setting}={port + 1000 if port < 60_000 else port - 1000} make run"
                 )

@@ -209,6 +209,8 @@ def _airflow(config: RuntimeConfig) -> tuple[ProcessSpec, ...]:
         health=HttpCheck(url=monitor),
         ports=(config.addresses.airflow[1],),
         port_setting="MODELYARD_PORT_AIRFLOW",
+        # Its server ends at once, but a thread of a library often keeps the process.
+        stop_wait=5,
         start_wait=240,
     )
 
