@@ -49,7 +49,8 @@ def check_ports(specs: Iterable[ProcessSpec], home: Path, running: Collection[st
                 holder = sockets.holder(port)
                 if holder is not None and orphans.part(holder, home):
                     continue  # a leftover of ours, which will be stopped
+                other = port + 1000 if port < 60_000 else port - 1000
                 raise Conflict(
                     f"port {port}, which {spec.name} needs, is taken by {sockets.describe(holder)}. "
-                    f"Stop that, or choose another port: {spec.port_setting}={port + 1000 if port < 60_000 else port - 1000} make run"
+                    f"Stop that, or choose another port: {spec.port_setting}={other} make run"
                 )
