@@ -32,6 +32,6 @@ class GuardLimits(Value):
     latency_slo_ms: float = Field(default=100.0, gt=0)
     latency_budget: float = Field(default=0.05, gt=0, lt=1)
     invalid_budget: float = Field(default=0.001, gt=0, lt=1)
-    disagreement_above: float = Field(default=0.25, gt=0, lt=1)
+    disagreement_above: float = Field(default=0.5, gt=0, lt=1)
     disagreement_budget: float = Field(default=0.10, gt=0, lt=1)
     dry_run: tuple[Guard, ...] = ()
