@@ -76,8 +76,8 @@ def evidence_digest(measurements: Sequence[Measurement]) -> Digest:
 
 
 def _judge(name: str, gate: Gate, case: _Case) -> Verdict:
-    if gate.needs_champion and case.champion is None and case.first_release == "skip":
-        reason = f"{NOT_APPLICABLE}: the model has no champion yet (first_release: skip)"
+    if why := _not_applicable(gate, case):
+        reason = f"{NOT_APPLICABLE}: {why}"
         return _verdict(name, gate, Outcome.INCONCLUSIVE, reason, severity=Severity.INFORMATIONAL)
     if gate.needs_champion and case.champion is None:
         return _verdict(
@@ -99,6 +99,15 @@ def _judge(name: str, gate: Gate, case: _Case) -> Verdict:
     advice = f". {gate.advice}" if gate.advice and not holds else ""
     outcome = Outcome.SUCCESSFUL if holds else Outcome.FAILED
     return _verdict(name, gate, outcome, reason + advice, found, condition=condition)
+
+
+def _not_applicable(gate: Gate, case: _Case) -> str:
+    """Why the policy does not ask this of the release; what does not apply is never called passed."""
+    if gate.needs_champion and case.champion is None and case.first_release == "skip":
+        return "the model has no champion yet (first_release: skip)"
+    if gate.when == "first_release" and case.champion is not None:
+        return "a bar for first releases; this one is compared with a champion"
+    return ""
 
 
 @dataclass(frozen=True, slots=True)

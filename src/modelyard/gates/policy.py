@@ -50,7 +50,8 @@ class Gate(Policy):
 
     Exactly one of ``condition`` and ``regression`` (to the champion's own measurement). ``uses`` says which number
     must satisfy it: the ``value``, its ``absolute`` value, or an end (``low``, ``high``) of its interval, so that what
-    is not known well enough does not pass. ``slice`` restricts it to a part of the rows, as in ``carrier=UA``.
+    is not known well enough does not pass. ``slice`` restricts it to a part of the rows, as in ``carrier=UA``. ``when:
+    first_release`` is for bars that only make sense where there is no champion to compare with.
     """
 
     category: Category
@@ -60,6 +61,7 @@ class Gate(Policy):
     uses: Literal["value", "absolute", "low", "high"] = "value"
     condition: Condition | None = None
     regression: Regression | None = None
+    when: Literal["always", "first_release"] = "always"
     min_n: int = Field(default=0, ge=0)
     dry_run: bool = False
     advice: str = ""
@@ -81,6 +83,8 @@ class Gate(Policy):
             raise ValueError(f"{self.measurement} is a difference to the champion already: give a condition")
         if self.regression is not None and self.uses != "value":
             raise ValueError(f"a regression compares values; uses = {self.uses!r} has no meaning there")
+        if self.when == "first_release" and self.needs_champion:
+            raise ValueError("a first release has no champion: a comparison cannot apply to it")
         return self
 
     @model_validator(mode="after")
@@ -113,8 +117,8 @@ class GatePolicy(Policy):
     @model_validator(mode="after")
     def _something_can_block(self) -> Self:
         firm = [g for g in self.gates.values() if g.severity is Severity.BLOCKER and not g.dry_run]
-        if not [g for g in firm if not g.needs_champion]:
-            raise ValueError("at least one gate must be a blocker, no dry run, and apply to a first release too")
+        if not [g for g in firm if not g.needs_champion and g.when == "always"]:
+            raise ValueError("at least one gate must be a blocker, no dry run, and apply to every release")
         return self
 
 

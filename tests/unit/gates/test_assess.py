@@ -13,6 +13,7 @@ from modelyard.config.settings import Settings
 from modelyard.core.verdict import Decision, Measurement, Outcome, Severity, Verdict
 from modelyard.core.window import Window
 from modelyard.gates.assess import assess, evidence_digest
+from modelyard.gates.catalogue import MEASUREMENTS
 from modelyard.gates.policy import Gate, GatePolicy
 
 RELEASE, CHAMPION, OTHER = ("sha256:" + c * 64 for c in "abc")
@@ -53,11 +54,31 @@ def measured(gate: Gate, subject: str = RELEASE) -> Measurement:
     )
 
 
-def evidence(policy: GatePolicy = POLICY) -> dict[str, Measurement]:
-    return {name: measured(gate) for name, gate in policy.gates.items()}
+FIRST = [name for name, gate in POLICY.gates.items() if gate.when == "first_release"]
+"""Bars that hold for a first release only."""
+
+APPLYING = [name for name in POLICY.gates if name not in FIRST]
 
 
-def judge(given: dict[str, Measurement] | list[Measurement], policy: GatePolicy = POLICY, **over: object) -> Decision:
+Key = tuple[str, str]
+
+
+def key(name: str, policy: GatePolicy = POLICY) -> Key:
+    """What a gate looks at; several gates may look at the same."""
+    return policy.gates[name].measurement, policy.gates[name].slice
+
+
+def evidence(policy: GatePolicy = POLICY) -> dict[Key, Measurement]:
+    return {key(name, policy): measured(gate) for name, gate in policy.gates.items()}
+
+
+def replaced(name: str, **over: object) -> dict[Key, Measurement]:
+    """Sound evidence but for what this gate looks at."""
+    given = evidence()
+    return given | {key(name): raw(given[key(name)], **over)}
+
+
+def judge(given: dict[Key, Measurement] | list[Measurement], policy: GatePolicy = POLICY, **over: object) -> Decision:
     measurements = list(given.values()) if isinstance(given, dict) else given
     values = {"model": "flight_delay", "release": RELEASE, "champion": CHAMPION, "as_of": NOW} | over
     return assess(policy, measurements, **values)  # type: ignore[arg-type]
@@ -70,7 +91,7 @@ def verdict(decision: Decision, name: str) -> Verdict:
 def test_sound_evidence_is_ready() -> None:
     decision = judge(evidence())
     assert decision.action == "ready"
-    assert all(v.outcome is Outcome.SUCCESSFUL for v in decision.verdicts)
+    assert [v.check for v in decision.verdicts if v.outcome is not Outcome.SUCCESSFUL] == FIRST
     assert decision.policy == POLICY.digest
     assert decision.subject == RELEASE
 
@@ -103,50 +124,65 @@ MUTATIONS: dict[str, Mutation] = {
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS)
-@pytest.mark.parametrize("name", POLICY.gates)
+@pytest.mark.parametrize("name", APPLYING)
 def test_damaged_evidence_never_passes(name: str, mutation: str) -> None:
     given = evidence()
-    rest = [m for key, m in given.items() if key != name]
-    decision = judge(rest + MUTATIONS[mutation](given[name]))
-    found = verdict(decision, name)
-    assert found.outcome in {Outcome.INCONCLUSIVE, Outcome.ERROR}, found.reason
-    assert (decision.action == "blocked") == (POLICY.gates[name].severity is Severity.BLOCKER)
+    rest = [m for k, m in given.items() if k != key(name)]
+    decision = judge(rest + MUTATIONS[mutation](given[key(name)]))
+    assert verdict(decision, name).outcome in {Outcome.INCONCLUSIVE, Outcome.ERROR}, verdict(decision, name).reason
+    hit = [POLICY.gates[n] for n in APPLYING if key(n) == key(name)]
+    assert (decision.action == "blocked") == any(g.severity is Severity.BLOCKER for g in hit)
     assert Decision.from_json(decision.to_json()).digest == decision.digest
 
 
-@pytest.mark.parametrize("name", [n for n, g in POLICY.gates.items() if g.condition])
+@pytest.mark.parametrize("name", APPLYING)
 def test_a_value_beyond_the_bound_fails(name: str) -> None:
     gate = POLICY.gates[name]
     assert gate.condition is not None
     down = gate.condition.direction in {"at_least", "above"}
     value = gate.condition.bound + (-0.001 if down else 0.001)
-    bad = raw(measured(gate), value=value, low=value, high=value)
-    decision = judge(evidence() | {name: bad})
-    assert verdict(decision, name).outcome is Outcome.FAILED
-    assert f"{gate.condition.bound:g}" in verdict(decision, name).reason
+    found = verdict(judge(replaced(name, value=value, low=value, high=value)), name)
+    assert found.outcome is Outcome.FAILED
+    assert f"{gate.condition.bound:g}" in found.reason
 
 
-@pytest.mark.parametrize("name", [n for n, g in POLICY.gates.items() if g.min_n])
+@pytest.mark.parametrize("name", [n for n in APPLYING if POLICY.gates[n].min_n])
 def test_too_few_rows_are_inconclusive(name: str) -> None:
-    few = raw(measured(POLICY.gates[name]), n=POLICY.gates[name].min_n - 1)
-    assert verdict(judge(evidence() | {name: few}), name).outcome is Outcome.INCONCLUSIVE
+    few = replaced(name, n=POLICY.gates[name].min_n - 1)
+    assert verdict(judge(few), name).outcome is Outcome.INCONCLUSIVE
+
+
+@pytest.mark.parametrize("name", [n for n in APPLYING if POLICY.gates[n].uses in {"low", "high"}])
+def test_without_an_interval_a_bound_on_its_end_is_inconclusive(name: str) -> None:
+    assert verdict(judge(replaced(name, low=None, high=None)), name).outcome is Outcome.INCONCLUSIVE
+
+
+def alone() -> list[Measurement]:
+    """Evidence of a release that has nothing to be compared with."""
+    return [m for (name, _), m in evidence().items() if not MEASUREMENTS[name].compares]
+
+
+@pytest.mark.parametrize("name", FIRST)
+class TestBarsForAFirstRelease:
+    def test_hold_for_a_first_release(self, name: str) -> None:
+        assert verdict(judge(alone(), champion=None), name).outcome is Outcome.SUCCESSFUL
+        low = [raw(m, value=0.57, low=0.56, high=0.58) if (m.name, m.slice) == key(name) else m for m in alone()]
+        assert judge(low, champion=None).action == "blocked"
+
+    def test_are_not_applicable_later_and_never_called_passed(self, name: str) -> None:
+        found = verdict(judge(replaced(name, value=0.57, low=0.56, high=0.58)), name)
+        assert (found.outcome, found.severity) == (Outcome.INCONCLUSIVE, Severity.INFORMATIONAL)
+        assert found.reason.startswith("not applicable")
 
 
 @pytest.mark.parametrize("name", [n for n, g in POLICY.gates.items() if g.measured.compares])
 class TestComparisons:
     def test_with_another_version_than_the_champion_is_an_error(self, name: str) -> None:
         for variant in (OTHER, ""):
-            decision = judge(evidence() | {name: raw(measured(POLICY.gates[name]), variant=variant)})
-            assert verdict(decision, name).outcome is Outcome.ERROR
-
-    def test_without_an_interval_it_is_inconclusive(self, name: str) -> None:
-        decision = judge(evidence() | {name: raw(measured(POLICY.gates[name]), low=None, high=None)})
-        assert verdict(decision, name).outcome is Outcome.INCONCLUSIVE
+            assert verdict(judge(replaced(name, variant=variant)), name).outcome is Outcome.ERROR
 
     def test_on_a_first_release_it_is_not_applicable_and_never_called_passed(self, name: str) -> None:
-        decision = judge(
-            [m for m in evidence().values() if "difference" not in m.name or "onnx" in m.name], champion=None
-        )
+        decision = judge(alone(), champion=None)
         found = verdict(decision, name)
         assert decision.action == "ready"
         assert (found.outcome, found.severity) == (Outcome.INCONCLUSIVE, Severity.INFORMATIONAL)
@@ -159,8 +195,7 @@ class TestComparisons:
         assert verdict(decision, name).outcome is Outcome.INCONCLUSIVE
 
     def test_missing_evidence_is_not_excused_where_there_is_a_champion(self, name: str) -> None:
-        decision = judge([m for m in evidence().values() if m.name != POLICY.gates[name].measurement])
-        assert decision.action == "blocked"
+        assert judge([m for k, m in evidence().items() if k != key(name)]).action == "blocked"
 
 
 def with_gate(**gate: object) -> GatePolicy:
@@ -201,24 +236,23 @@ class TestDryRunAndSeverity:
         assert verdict(decision, "it").dry_run
 
     def test_a_warning_is_told_and_does_not_block(self) -> None:
-        worse = raw(evidence()["overfitting"], value=0.2, low=0.1, high=0.3)
-        decision = judge(evidence() | {"overfitting": worse})
+        decision = judge(replaced("overfitting", value=0.2, low=0.1, high=0.3))
         assert decision.action == "ready"
         assert any("overfitting failed" in reason for reason in decision.reasons)
 
     def test_no_score_outweighs_a_blocker(self) -> None:
-        decision = judge({k: v for k, v in evidence().items() if k != "latency"})
+        decision = judge([m for k, m in evidence().items() if k != key("latency")])
         assert decision.action == "blocked"
         assert len(decision.reasons) == 1
 
 
 def test_impossible_values_are_errors() -> None:
-    decision = judge(evidence() | {"auc_floor": raw(evidence()["auc_floor"], value=1.2, high=1.3)})
+    decision = judge(replaced("auc_floor", value=1.2, high=1.3))
     assert verdict(decision, "auc_floor").outcome is Outcome.ERROR
 
 
 def test_a_value_outside_its_own_interval_is_an_error() -> None:
-    decision = judge(evidence() | {"auc_floor": raw(evidence()["auc_floor"], value=0.99)})
+    decision = judge(replaced("auc_floor", value=0.99))
     assert verdict(decision, "auc_floor").outcome is Outcome.ERROR
 
 

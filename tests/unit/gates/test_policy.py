@@ -56,6 +56,14 @@ def one(gate: str) -> str:
             "{category: quality, measurement: auc_difference, condition: {direction: at_least, bound: 0}}",
             "at least one gate must be a blocker",
         ),
+        (
+            "{category: quality, measurement: auc, when: first_release, condition: {direction: at_least, bound: 0.7}}",
+            "apply to every release",
+        ),
+        (
+            "{category: data, measurement: auc_difference, when: first_release, condition: {direction: above, bound: 0}}",
+            "a comparison cannot apply to it",
+        ),
         ("{category: quality, measurement: auc, slice: UA, condition: {direction: at_least, bound: 0.7}}", "slice"),
     ],
 )
@@ -72,9 +80,9 @@ def test_no_gates_at_all_is_refused(tmp_path: Path) -> None:
 def test_a_model_changes_one_field_of_one_gate() -> None:
     settings = Settings.from_env({"MODELYARD_ROOT": str(ROOT)})
     policy = load_policy(GatePolicy, "gates", settings, "flight_delay")
-    floor = policy.gates["auc_floor"]
+    floor = policy.gates["auc_first"]
     assert floor.condition is not None
-    assert (floor.condition.bound, floor.min_n, floor.severity) == (0.7, 1000, Severity.BLOCKER)
+    assert (floor.condition.bound, floor.min_n, floor.severity) == (0.58, 1000, Severity.BLOCKER)
 
 
 def test_both_profiles_ask_for_the_same() -> None:
