@@ -26,6 +26,9 @@ def one(gate: str) -> str:
     return f"default: {{first_release: skip, gates: {{it: {gate}}}}}"
 
 
+COMPARISON = "measurement: auc_difference, condition: {direction: above, bound: 0}"
+
+
 @pytest.mark.parametrize(
     ("gate", "message"),
     [
@@ -61,7 +64,7 @@ def one(gate: str) -> str:
             "apply to every release",
         ),
         (
-            "{category: data, measurement: auc_difference, when: first_release, condition: {direction: above, bound: 0}}",
+            f"{{category: quality, when: first_release, {COMPARISON}}}",
             "a comparison cannot apply to it",
         ),
         ("{category: quality, measurement: auc, slice: UA, condition: {direction: at_least, bound: 0.7}}", "slice"),
