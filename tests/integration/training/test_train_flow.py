@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,18 +12,20 @@ from typing import Any
 
 import pytest
 from fixtures.database import PostgresServer
-from fixtures.tiny_project import MODEL, WINDOW, rows, write_tiny
+from fixtures.tiny_project import MODEL, WINDOW, write_tiny
 
 from modelyard.core.errors import ConfigError, Conflict, IntegrityError
 from modelyard.core.records import Release, Snapshot
-from modelyard.flows import registry
+from modelyard.flows import ingest, registry
 from modelyard.flows.evaluate import evaluate, read_evidence
+from modelyard.flows.snapshot import take
 from modelyard.flows.train import train
 from modelyard.release.bundle import read_bundle
 from modelyard.release.score import BundleModel
 from modelyard.wiring import ConnectedPlatform
 
 AS_OF = WINDOW.end
+ROOT = Path(__file__).parents[3]
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -40,9 +45,8 @@ def platform(
 
 @pytest.fixture(scope="module")
 def snapshot(platform: ConnectedPlatform) -> Snapshot:
-    made = platform.datasets.put(MODEL, WINDOW, AS_OF, rows())
-    platform.ledger.snapshots.add(made)
-    return made
+    assert ingest.catch_up(platform, MODEL, AS_OF) > 2900
+    return take(platform, MODEL, AS_OF)
 
 
 def order(platform: ConnectedPlatform, snapshot: Snapshot, **more: Any) -> Release:
@@ -173,6 +177,30 @@ def test_damaged_evidence_is_refused(platform: ConnectedPlatform, first: Release
     path.write_text(path.read_text().replace('"n":', '"n":1', 1))
     with pytest.raises(IntegrityError, match="was changed"):
         read_evidence(platform, MODEL, digest)
+
+
+def test_dvc_repro_makes_the_very_same_model(first: Release, tmp_path: Path) -> None:
+    write_tiny(tmp_path)
+    (tmp_path / "src").symlink_to(ROOT / "src")
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc" / "config").write_text("[core]\n    analytics = false\n    no_scm = true\n")
+    (tmp_path / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text().replace("[flight_delay]", f"[{MODEL}]"))
+    (tmp_path / ".dvcignore").write_text((ROOT / ".dvcignore").read_text())
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    quiet = {"DVC_NO_ANALYTICS": "1", "MODELYARD_ROOT": str(tmp_path), "PATH": path}
+
+    def dvc(command: str) -> str:
+        asked = [sys.executable, "-m", "dvc", command]
+        done = subprocess.run(asked, cwd=tmp_path, env=os.environ | quiet, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    dvc("repro")
+    assert "up to date" in dvc("status")
+    offline = read_bundle((tmp_path / "var" / "offline" / MODEL / "bundle").as_uri()).release
+    assert (offline.snapshot, offline.dvc_md5) == (first.snapshot, first.dvc_md5)
+    assert offline.parts["training_frame"] == first.parts["training_frame"]
+    assert offline.files == first.files
 
 
 def test_reconciling_projects_the_ledger_and_then_finds_nothing(platform: ConnectedPlatform, first: Release) -> None:
