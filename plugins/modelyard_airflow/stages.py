@@ -55,10 +55,10 @@ class StageOperator(BaseOperator, SkipMixin):
 
     def _go_on(self, context: Context, state: RolloutState) -> str:
         self.log.info("look %d: %s: %s", state.looks, state.action, state.summary)
-        if state.action == "rollback" or state.status != "running":
-            self._end(context)
-        elif state.stage == self.stage and state.action in ("hold", "ask") and state.next_look_at is not None:
+        if state.status == "running" and state.stage == self.stage and state.action in ("hold", "ask"):
             self.defer(trigger=DateTimeTrigger(moment=state.next_look_at), method_name="look")
+        if state.action != "advance":
+            self._end(context)
         return state.summary
 
     def _end(self, context: Context) -> None:

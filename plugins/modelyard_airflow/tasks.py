@@ -127,4 +127,4 @@ def as_of(model: str) -> datetime:
     wall = run.data_interval_end or run.logical_date or run.run_after
     if wall is None:
         raise AirflowException("the run has neither a data interval nor a parameter as_of; give as_of")
-    return platform().as_of(model, wall.astimezone(UTC))
+    return platform().as_of(model, wall.astimezone(UTC)).astimezone(UTC)

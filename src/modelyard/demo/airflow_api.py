@@ -106,6 +106,11 @@ class AirflowUser:
             raise NotFound("DAG run", f"{dag}/{run_id}")
         return found
 
+    def clear_failed(self, run: DagRun) -> None:
+        """Let a failed run go on from what has failed in it."""
+        body = {"dag_run_id": run.dag_run_id, "only_failed": True, "dry_run": False, "reset_dag_runs": True}
+        self._call("POST", f"/dags/{run.dag_id}/clearTaskInstances", json=body)
+
     def knows(self, dag: str) -> bool:
         """Whether Airflow has parsed the DAG."""
         return self._call("GET", f"/dags/{dag}", missing_ok=True) is not None

@@ -62,13 +62,24 @@ class Conductor:
         return any(not run.ended for run in self.runs(loop))
 
     def by_hand(self, loop: str, run_id: str, conf: Mapping[str, Any]) -> DagRun:
-        """Start a run, or find the one that an earlier demo started; after one that failed a new one is started."""
+        """Start a run, or find the one that an earlier demo started; one that has failed goes on."""
         self._until_parsed(loop)
-        before = [run for run in self.runs(loop) if run.dag_run_id.startswith(run_id)]
-        if before and before[-1].state != "failed":
-            return before[-1]
-        name = run_id if not before else f"{run_id}-{len(before) + 1}"
-        return self._airflow.trigger(self.dag(loop), name, conf)
+        found = self._airflow.run(self.dag(loop), run_id)
+        if found is None:
+            return self._airflow.trigger(self.dag(loop), run_id, conf)
+        self._go_on(found)
+        return found
+
+    def revive(self) -> None:
+        """Let retrainings and rollouts go on that have failed in an earlier demo."""
+        for loop in ("retrain", "rollout"):
+            if self._airflow.knows(self.dag(loop)) and (runs := self.runs(loop)):
+                self._go_on(runs[-1])
+
+    def _go_on(self, run: DagRun) -> None:
+        if run.state == "failed":
+            self.say(f"{run.dag_id}: {run.dag_run_id} had failed; it goes on from there")
+            self._airflow.clear_failed(run)
 
     def ended(self, run: DagRun) -> bool:
         """Whether the run has come to a good end.

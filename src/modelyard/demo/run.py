@@ -105,7 +105,7 @@ class _Demo:
         self._project = load_project(options.model, settings)
         self._record = Record(settings.home / "demo" / "traffic.json")
         conductor = Conductor(options.model, self._airflow, approvers, progress, url)
-        self._story = Story(self._platform, self._project, conductor)
+        self._conductor, self._story = conductor, Story(self._platform, self._project, conductor)
 
     def play(self) -> None:
         """Go through the stages."""
@@ -124,6 +124,7 @@ class _Demo:
             "bad version": story.bad_version,
             "rollback": story.rollback,
         }
+        self._conductor.revive()
         for name, act in quiet.items():
             if name in self._options.stages:
                 with self._progress.stage(name, TITLES[name]):

@@ -41,7 +41,7 @@ class Story:
     def reached(self) -> datetime:
         """How far earlier replays have come."""
         ticks = self._ledger.journal.ticks(self._model)
-        return max(self.start, ticks[-1][1]) if ticks else self.start
+        return max(self.start, ticks[-1][1].astimezone(UTC)) if ticks else self.start
 
     @property
     def ended(self) -> bool:
