@@ -33,7 +33,8 @@ def init(
         for path in written:
             console.print(f"  {path.name}", highlight=False)
         console.print(
-            f"Next: put your rows in data.csv and name their columns in model.yaml, then `modelyard train {name}`. "
-            "Its DAGs appear in Airflow by themselves within seconds.",
+            "Next: put your rows in data.csv and name their columns in model.yaml. Its DAGs appear in Airflow by "
+            f"themselves within seconds: trigger {name}__retrain there, or try it without any service: "
+            f"`modelyard offline snapshot {name} --as-of MOMENT`, then offline features, train, evaluate.",
             highlight=False,
         )

@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from modelyard.config.project import Project
-from modelyard.core.errors import ConfigError, EvidenceMissing
+from modelyard.core.errors import ConfigError, EvidenceMissing, NotFound
 from modelyard.core.records import Release, Snapshot
 from modelyard.core.window import Window, parse_moment
 from modelyard.data.frames import canonical, content_digest, read_parquet, write_parquet, write_text
@@ -71,7 +71,7 @@ def features(project: Project, taken: Path, out: Path) -> str:
 
 def train(project: Project, taken: Path, joined: Path, out: Path, metrics: Path) -> Release:
     """Train on the frame and write the bundle to ``out``, with a manifest that no registry knows."""
-    made, frame = _snapshot(taken), read_parquet(joined / FRAME)
+    made, frame = _snapshot(taken), read_parquet(_made(joined / FRAME, "features"))
     digest = json.loads((joined / "frame.json").read_text())["digest"]
     candidate = make_candidate(project, made, frame, digest, plan_candidate(project, {}))
     release = Release(
@@ -98,7 +98,8 @@ def train(project: Project, taken: Path, joined: Path, out: Path, metrics: Path)
 def evaluate(project: Project, joined: Path, bundle: Path, out: Path, metrics: Path) -> Evidence:
     """Measure the bundle on its evaluation days; keeps the evidence, and the plain numbers as DVC's metrics."""
     ours = read_bundle(bundle.absolute().as_uri())
-    evidence = measure_bundles(project, read_parquet(joined / FRAME), ours, None, ours.release.as_of)
+    frame = read_parquet(_made(joined / FRAME, "features"))
+    evidence = measure_bundles(project, frame, ours, None, ours.release.as_of)
     out.mkdir(parents=True, exist_ok=True)
     write_text(evidence.to_json(), out / "evidence.json")
     plain = {m.name: m.value for m in evidence.measurements if not m.slice and m.value is not None}
@@ -114,7 +115,14 @@ def _known(project: Project, start: datetime, as_of: datetime) -> pd.DataFrame:
 
 
 def _snapshot(folder: Path) -> Snapshot:
-    return Snapshot.from_json((folder / SNAPSHOT).read_bytes())
+    return Snapshot.from_json(_made(folder / SNAPSHOT, "snapshot").read_bytes())
+
+
+def _made(path: Path, stage: str) -> Path:
+    """A file of an earlier stage. Raises ``NotFound`` when that stage has not been run."""
+    if not path.is_file():
+        raise NotFound("file", path, hint=f"Run `modelyard offline {stage} MODEL` first, or `dvc repro`.")
+    return path
 
 
 def _bootstrap(project: Project) -> datetime:
