@@ -59,7 +59,7 @@ class InputRule(Policy):
     """Drift of inputs and scores. A PSI alone asks for a look, never for a retraining; broken inputs page a person."""
 
     watch_psi: float = Field(default=0.2, gt=0)
-    page_missing_rise: float = Field(default=0.2, gt=0, le=1)
+    page_missing_rise: float = Field(default=0.3, gt=0, le=1)
     page_unseen: float = Field(default=0.2, gt=0, le=1)
     page_invalid: float = Field(default=0.01, gt=0, le=1)
     min_rows: int = Field(default=500, ge=1)

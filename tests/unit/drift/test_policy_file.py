@@ -17,9 +17,9 @@ SHORTER = {"length_hours", "step_hours", "count", "needed", "traffic_hours", "la
 """Durations and numbers of looks: all that the demo may make smaller."""
 
 
-def load(profile: str, policies: Path = ROOT / "policies") -> DriftPolicy:
+def load(profile: str, policies: Path = ROOT / "policies", model: str = "any") -> DriftPolicy:
     env = {"MODELYARD_ROOT": str(ROOT), "MODELYARD_PROFILE": profile, "MODELYARD_POLICIES": str(policies)}
-    return load_policy(DriftPolicy, "drift", Settings.from_env(env), "flight_delay")
+    return load_policy(DriftPolicy, "drift", Settings.from_env(env), model)
 
 
 def leaves(value: dict[str, Any]) -> dict[str, Any]:
@@ -29,6 +29,10 @@ def leaves(value: dict[str, Any]) -> dict[str, Any]:
 
 def test_the_file_says_what_the_code_defaults_to() -> None:
     assert load("production") == DriftPolicy()
+
+
+def test_flights_leave_out_the_gusts_that_only_windy_weeks_have() -> None:
+    assert load("demo", model="flight_delay").inputs.ignore == ("wind_gust",)
 
 
 def test_the_demo_only_shortens_durations_and_looks() -> None:
