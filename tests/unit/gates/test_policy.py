@@ -80,12 +80,12 @@ def test_no_gates_at_all_is_refused(tmp_path: Path) -> None:
         load("default: {first_release: skip, gates: {}}", tmp_path)
 
 
-def test_a_model_changes_one_field_of_one_gate() -> None:
-    settings = Settings.from_env({"MODELYARD_ROOT": str(ROOT)})
-    policy = load_policy(GatePolicy, "gates", settings, "flight_delay")
-    floor = policy.gates["auc_first"]
+def test_a_model_changes_one_field_of_one_gate(tmp_path: Path) -> None:
+    shipped = (ROOT / "policies" / "gates.yaml").read_text()
+    stricter = "    gates:\n      auc_first: {condition: {direction: at_least, bound: 0.7}}\n"
+    floor = load(shipped.replace("    gates:\n      #", stricter + "      #"), tmp_path).gates["auc_first"]
     assert floor.condition is not None
-    assert (floor.condition.bound, floor.min_n, floor.severity) == (0.58, 1000, Severity.BLOCKER)
+    assert (floor.condition.bound, floor.min_n, floor.severity) == (0.7, 1000, Severity.BLOCKER)
 
 
 def test_both_profiles_ask_for_the_same() -> None:
