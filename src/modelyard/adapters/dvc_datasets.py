@@ -10,7 +10,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,6 +110,8 @@ class DvcDatasets:
     def _initialise(self, repo: Any) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         with contextlib.redirect_stdout(sys.stderr):  # it says so on stdout, where a command may be printing JSON
+            # DVC greets on standard output, where a command's JSON belongs.
+        with redirect_stdout(sys.stderr):
             repo.init(str(self._folder), no_scm=True).close()
         remote = self._remote
         if "://" not in remote:

@@ -1,0 +1,116 @@
+"""Validation by Great Expectations: what is broken is quarantined, and nothing downstream sees it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from fixtures.flights import AS_OF, MODEL, WINDOW
+
+from modelyard.adapters.ge_validator import GreatExpectationsValidator
+from modelyard.core.errors import ConfigError, Conflict, ValidationFailed
+from modelyard.core.records import Snapshot
+from modelyard.core.verdict import Outcome, Severity
+from modelyard.flows.features import training_frame
+from modelyard.flows.snapshot import read_valid, take
+from modelyard.flows.validate import decide, validate
+from modelyard.ports.datasets import ValidationReport
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from modelyard.wiring import ConnectedPlatform
+
+
+def put(platform: ConnectedPlatform, rows: pd.DataFrame) -> str:
+    snapshot = platform.datasets.put(MODEL, WINDOW, AS_OF, rows)
+    platform.ledger.snapshots.add(snapshot)
+    return snapshot.content
+
+
+@pytest.fixture(scope="module")
+def rows(flights: ConnectedPlatform, admitted: str) -> pd.DataFrame:
+    return read_valid(flights, admitted)[1]
+
+
+def test_good_rows_are_admitted_and_documented(flights: ConnectedPlatform, admitted: str) -> None:
+    assert flights.ledger.snapshots.state(admitted) == "valid"
+    (decision,) = flights.ledger.journal.decisions(MODEL, "validation", admitted)
+    assert decision.action == "admit"
+    report = validate(flights, admitted)
+    assert all(v.outcome is Outcome.SUCCESSFUL for v in report.verdicts)
+    assert "<html" in Path(report.document).read_text()
+
+
+def test_a_critical_failure_stops_the_line(flights: ConnectedPlatform, rows: pd.DataFrame) -> None:
+    content = put(flights, rows.assign(origin="XXX", sched_minute=-5.0))
+    with pytest.raises(ValidationFailed, match=r"quarantined.*origin.*mend the source"):
+        validate(flights, content)
+    journal = flights.ledger.journal
+    assert flights.ledger.snapshots.state(content) == "quarantined"
+    (decision,) = journal.decisions(MODEL, "validation", content)
+    assert decision.action == "quarantine"
+    assert len(decision.reasons) == 2
+    (incident,) = [i for _, state, i in journal.incidents(MODEL) if content in i.key and state == "open"]
+    assert incident.severity is Severity.BLOCKER
+    assert decision.digest in incident.evidence
+    assert [e.action for _, e in journal.audit_log(MODEL) if e.subject == content] == ["snapshot.quarantine"]
+    with pytest.raises(Conflict, match="is quarantined"):
+        training_frame(flights, MODEL, content)
+    with pytest.raises(ValidationFailed):
+        validate(flights, content)
+
+
+def test_a_warning_lets_pass_and_is_said(flights: ConnectedPlatform, rows: pd.DataFrame) -> None:
+    content = put(flights, rows.assign(delayed=1.0))
+    validate(flights, content)
+    (decision,) = flights.ledger.journal.decisions(MODEL, "validation", content)
+    assert decision.action == "admit"
+    assert "mean" in decision.reasons[-1]
+
+
+def test_a_vanished_column_is_no_pass(flights: ConnectedPlatform, rows: pd.DataFrame) -> None:
+    content = put(flights, rows.drop(columns="distance"))
+    with pytest.raises(ValidationFailed, match="distance"):
+        validate(flights, content)
+    (decision,) = flights.ledger.journal.decisions(MODEL, "validation", content)
+    assert {v.outcome for v in decision.verdicts if "distance" in v.check} == {Outcome.ERROR}
+
+
+def test_what_is_not_validated_yet_is_not_read(flights: ConnectedPlatform, rows: pd.DataFrame) -> None:
+    content = put(flights, rows.iloc[:500])
+    with pytest.raises(Conflict, match="is new; only valid ones"):
+        read_valid(flights, content)
+
+
+def test_the_same_snapshot_twice_is_one_version(flights: ConnectedPlatform, admitted: str) -> None:
+    assert take(flights, MODEL, AS_OF, WINDOW).content == admitted
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (
+            "{type: ExpectColumnValuesToBeUniqe, severity: critical, column: key}",
+            "Did you mean 'ExpectColumnValuesToBeU",
+        ),
+        ("{type: ExpectColumnValuesToBeUnique, severity: fatal, column: key}", "critical, warning"),
+        ("{type: ExpectColumnValuesToBeUnique, severity: critical, colum: key}", "Did you mean 'column'"),
+        ("{type: ExpectColumnValuesToBeUnique, severity: critical}", "column"),
+    ],
+)
+def test_a_wrong_suite_is_refused(
+    flights: ConnectedPlatform, admitted: str, rows: pd.DataFrame, tmp_path: Path, line: str, says: str
+) -> None:
+    suite = tmp_path / "expectations.yaml"
+    suite.write_text(f"expectations:\n  - {line}\n")
+    snapshot = flights.ledger.snapshots.get(admitted)
+    with pytest.raises(ConfigError, match=says):
+        GreatExpectationsValidator(tmp_path / "docs").validate(snapshot, rows, suite, AS_OF)
+
+
+def test_no_verdict_is_no_admission(flights: ConnectedPlatform, admitted: str) -> None:
+    snapshot: Snapshot = flights.ledger.snapshots.get(admitted)
+    report = ValidationReport(snapshot=admitted, verdicts=(), document="none", as_of=AS_OF)
+    assert decide(snapshot, report, "sha256:" + "0" * 64).action == "quarantine"
