@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import re
+from collections.abc import Callable
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from pydantic import Field, ValidationError
@@ -37,11 +40,35 @@ class Kept(Value):
     tallies: dict[str, dict[str, int]] = Field(default_factory=dict)
 
 
+class StateFiles:
+    """The kept state of each model. Several threads write: a later state is never overwritten by an earlier one."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._lock, self._numbers = folder, Lock(), itertools.count(1)
+        self._written: dict[str, int] = {}
+
+    def writer(self, model: str, kept: Kept) -> Callable[[], None]:
+        """Takes the state as it is now; the returned call writes it, unless a later one was written meanwhile."""
+        number, data = next(self._numbers), kept.to_json().encode()
+
+        def write() -> None:
+            with self._lock:
+                if number > self._written.get(model, 0):
+                    write_atomically(self._folder / f"{model}.json", data)
+                    self._written[model] = number
+
+        return write
+
+    def paths(self) -> list[Path]:
+        """The files there are."""
+        return sorted(self._folder.glob("*.json"))
+
+
 class Control:
     """All models of one replica."""
 
     def __init__(self, replica: str, folder: Path, log: PredictionLog, store: OnlineStore) -> None:
-        self.replica, self._folder, self._log, self.store = replica, folder, log, store
+        self.replica, self._files, self._log, self.store = replica, StateFiles(folder), log, store
         self._versions = Versions()
         self._lock = asyncio.Lock()
         self.served: dict[str, Served] = {}
@@ -58,26 +85,30 @@ class Control:
             Refusal: the generation is older than the one in force, or a bundle cannot be served.
         """
         async with self._lock:
-            if self._in_force(route, generation):
-                return self.state(route.model)
-            if route.champion is None:
-                kept = self._switch_off(Kept(generation=generation, route=route))
-            else:
-                champion = await self._load(route.model, route.champion)
-                challenger = None if route.challenger is None else await self._load(route.model, route.challenger)
-                completion = await self._completion(champion, challenger)
-                # The live value is read only now: a guardrail may have tripped while the bundles were loading.
-                live = assemble(route, generation, champion, challenger, completion, self._live(route.model))
-                self._one(route.model).swap(live)
-                self._off.pop(route.model, None)
-                kept = _kept(live)
-            self.broken.pop(route.model, None)
-            await asyncio.to_thread(self._write, route.model, kept)
+            if not self._in_force(route, generation):
+                await self._swap(route, generation)
+            live = self._live(route.model)
+            kept = self._off[route.model] if live is None else _kept(live)
+            # Also when it was in force already: the write may be what failed the last time.
+            await asyncio.to_thread(self._files.writer(route.model, kept))
             return self.state(route.model)
+
+    async def _swap(self, route: Route, generation: int) -> None:
+        if route.champion is None:
+            self._switch_off(Kept(generation=generation, route=route))
+        else:
+            champion = await self._load(route.model, route.champion)
+            challenger = None if route.challenger is None else await self._load(route.model, route.challenger)
+            completion = await self._completion(champion, challenger)
+            # The live value is read only now: a guardrail may have tripped while the bundles were loading.
+            live = assemble(route, generation, champion, challenger, completion, self._live(route.model))
+            self._one(route.model).swap(live)
+            self._off.pop(route.model, None)
+        self.broken.pop(route.model, None)
 
     async def restore(self) -> None:
         """Come back to the last acknowledged routes; a challenger that cannot be loaded is left out."""
-        for path in sorted(self._folder.glob("*.json")):
+        for path in self._files.paths():
             try:
                 await self._restore(path.stem, Kept.from_json(path.read_bytes()))
             except (Refusal, ValidationError, OSError) as error:
@@ -122,7 +153,7 @@ class Control:
         """Write the guardrails' counts down (with each flush of the log), so that a restart goes on from them."""
         for name, served in self.served.items():
             if served.live is not None and served.live.challenger is not None:
-                self._log.submit(self._write, name, _kept(served.live))
+                self._log.submit(self._files.writer(name, _kept(served.live)))
 
     def _in_force(self, route: Route, generation: int) -> bool:
         live, off = self._live(route.model), self._off.get(route.model)
@@ -136,22 +167,18 @@ class Control:
             raise Refusal(409, "stale_generation", f"generation {generation} is in force with another route")
         return True
 
-    def _switch_off(self, kept: Kept) -> Kept:
+    def _switch_off(self, kept: Kept) -> None:
         """Answer this model's requests with 503: its first version was taken back and there is none before it."""
         self._off[kept.route.model] = kept
         self._one(kept.route.model).swap(None)
-        return kept
 
     def _tripped(self, served: Served) -> None:
         live = served.live
         if live is None:
             return
-        self._log.submit(self._write, served.name, _kept(live))
+        self._log.submit(self._files.writer(served.name, _kept(live)))
         body = {"kind": "trip", "replica": self.replica, "model": served.name, "generation": live.generation}
         self._log.event(served.name, body | {"guardrail": live.tripped, "detail": live.trip_detail})
-
-    def _write(self, model: str, kept: Kept) -> None:
-        write_atomically(self._folder / f"{model}.json", kept.to_json().encode())
 
     async def _restore(self, model: str, kept: Kept) -> None:
         route = kept.route

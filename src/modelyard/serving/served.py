@@ -32,6 +32,17 @@ class InvalidOutput(Exception):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """A request, as the log and the comparison need it."""
+
+    rows: Sequence[Row]
+    keys: list[str]
+    ids: list[str]
+    event_us: int
+    served_us: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Part:
     """The rows of one request that one version answered."""
 
@@ -82,10 +93,10 @@ class Served:
             parts.append(await self._by_challenger(live, live.challenger, rows, theirs, encoded))
         request_id = f"{self._prefix}{next(self._ids):x}"
         ids = [request_id] if len(keys) == 1 else [f"{request_id}.{place}" for place in range(len(keys))]
-        latency = (time.perf_counter() - start) * 1e3
+        asked, latency = Asked(rows, keys, ids, event_us, served_us), (time.perf_counter() - start) * 1e3
         for part in () if request.probe else parts:
-            self._keep(live, part, rows, keys, ids, event_us, served_us, latency)
-        return _answer(self.name, request_id, parts, keys, ids)
+            self._keep(live, part, asked, latency)
+        return _answer(self.name, request_id, parts, asked)
 
     def _require(self) -> Live:
         if self.live is None:
@@ -124,17 +135,8 @@ class Served:
             challenger.tally.errors += len(places)
             return await self._by_champion(live, places, mine, f"challenger: {type(failure).__name__}: {failure}")
 
-    def _keep(
-        self,
-        live: Live,
-        part: Part,
-        rows: Sequence[Row],
-        keys: Sequence[str],
-        ids: Sequence[str],
-        event_us: int,
-        served_us: int,
-        latency: float,
-    ) -> None:
+    def _keep(self, live: Live, part: Part, asked: Asked, latency: float) -> None:
+        """Log what was answered, once the other version has scored it too, where versions are compared."""
         encoder = part.scorer.encoder
         answered = Answered(
             model=self.name,
@@ -143,10 +145,10 @@ class Served:
             version=part.scorer.version,
             variant=part.variant,
             generation=live.generation,
-            request_ids=[ids[i] for i in part.places],
-            keys=[keys[i] for i in part.places],
-            event_us=event_us,
-            served_us=served_us,
+            request_ids=[asked.ids[i] for i in part.places],
+            keys=[asked.keys[i] for i in part.places],
+            event_us=asked.event_us,
+            served_us=asked.served_us,
             latency_ms=latency,
             scores=part.scores,
             encoded=part.encoded,
@@ -155,7 +157,7 @@ class Served:
         )
         current = self.live
         if current is not None and current.paired and current.challenger is live.challenger and not part.error:
-            asyncio.get_running_loop().call_soon(self._pair, live, part, rows, answered)
+            asyncio.get_running_loop().call_soon(self._pair, live, part, asked.rows, answered)
         else:
             self._log.add(answered)
 
@@ -225,10 +227,8 @@ def _keys(rows: Sequence[Row], field: str) -> list[str]:
     return [str(key) for key in keys]
 
 
-def _answer(
-    model: str, request_id: str, parts: Sequence[Part], keys: Sequence[str], ids: Sequence[str]
-) -> dict[str, Any]:
-    first = parts[0]
+def _answer(model: str, request_id: str, parts: Sequence[Part], asked: Asked) -> dict[str, Any]:
+    first, keys, ids = parts[0], asked.keys, asked.ids
     answers: list[dict[str, Any]] = [{}] * len(keys)
     for part in parts:
         threshold, version, variant = part.scorer.signature.threshold, part.scorer.version, part.variant

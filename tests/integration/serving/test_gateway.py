@@ -229,16 +229,18 @@ def test_nothing_fails_while_versions_are_swapped_under_load(gateway: Gateway, a
 
     with ThreadPoolExecutor(6) as pool:
         loads = [pool.submit(load, n) for n in range(6)]
-        for generation in range(2, 42):
-            kind = generation % 4
-            route = {
-                0: Route(model=MODEL, champion=arms["old"]),
-                1: canary(arms, "new", 2000, rollout=f"r{generation}"),
-                2: canary(arms, "units", 9000, rollout=f"r{generation}", guardrails=LAX),
-                3: Route(model=MODEL, champion=arms["new"]),
-            }[kind]
-            assert gateway.route(route, generation).status_code == 200
-        done.set()
+        try:
+            for generation in range(2, 42):
+                route = {
+                    0: Route(model=MODEL, champion=arms["old"]),
+                    1: canary(arms, "new", 2000, rollout=f"r{generation}"),
+                    2: canary(arms, "units", 9000, rollout=f"r{generation}", guardrails=LAX),
+                    3: Route(model=MODEL, champion=arms["new"]),
+                }[generation % 4]
+                pushed = gateway.route(route, generation)
+                assert pushed.status_code == 200, pushed.text
+        finally:
+            done.set()
         statuses = [status for each in loads for status in each.result()]
     assert len(statuses) > 100
     assert set(statuses) == {200}
