@@ -137,12 +137,13 @@ class Story:
 
 
 def wrong_unit(project: Project) -> dict[str, dict[str, float]]:
-    """The demo's fault: temperatures that arrive in °F are read as °C.
+    """The demo's fault: delays that arrive in minutes are read as hours.
 
-    Answers stay plausible and no offline gate can see it; only traffic can.
+    Answers stay plausible and no offline gate can see it, since the gates score in the model's own units; only traffic
+    can. (Temperatures read in the wrong unit would cost too little in a mild week to be called harm.)
     """
-    celsius = {name: {"scale": 1.8, "offset": 32.0} for name, f in project.spec.features.items() if f.unit == "°F"}
-    if not celsius:
+    wrong = {name: {"scale": 60.0, "offset": 0.0} for name, f in project.spec.features.items() if f.unit == "minutes"}
+    if not wrong:
         units = {f.unit for f in project.spec.features.values() if f.unit}
-        raise ConfigError("unit", "°F", units, where=f"{project.name}/model.yaml")
-    return celsius
+        raise ConfigError("unit", "minutes", units, where=f"{project.name}/model.yaml")
+    return wrong
