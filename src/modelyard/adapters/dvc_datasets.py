@@ -6,7 +6,6 @@ the platform works where there is none.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -109,8 +108,7 @@ class DvcDatasets:
 
     def _initialise(self, repo: Any) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        with contextlib.redirect_stdout(sys.stderr):  # it says so on stdout, where a command may be printing JSON
-            # DVC greets on standard output, where a command's JSON belongs.
+        # DVC greets on standard output, where a command's JSON belongs.
         with redirect_stdout(sys.stderr):
             repo.init(str(self._folder), no_scm=True).close()
         remote = self._remote
