@@ -206,7 +206,7 @@ def _shift(signals: Signals, rule: InputRule) -> Verdict:
 def _calibration(signals: Signals, history: History, policy: DriftPolicy) -> Verdict:
     rule, windows = policy.calibration, policy.windows
     gaps = [m for m in signals.quality if m.name == "calibration_gap"]
-    known = [m for m in gaps if m.value is not None and m.n >= rule.min_labels]
+    known = [m for m in gaps if m.value is not None and m.n >= rule.min_labels and _whole(m, signals)]
     bound = Condition(direction="at_most", bound=rule.retrain_above)
     shown = ", ".join(_gap(m) for m in known) or "none"
     over = max(([m for m in known if _exceeds(m, rule.retrain_above, sign)] for sign in (1, -1)), key=len)
@@ -215,7 +215,8 @@ def _calibration(signals: Signals, history: History, policy: DriftPolicy) -> Ver
         reason = f"calibration gap beyond {rule.retrain_above:g} in {len(over)} windows, {asked} suffice: {shown}"
         return _verdict(CALIBRATION, Outcome.FAILED, reason, *known, condition=bound)
     if len(known) < windows.needed:
-        why = next((m.why for m in gaps if m.why), f"each needs {rule.min_labels} labels")
+        needs = f"each needs {rule.min_labels} labels and all of its {windows.length_hours} h after the training"
+        why = next((m.why for m in gaps if m.why), needs)
         reason = f"calibration is unknown: {len(known)} windows with evidence, {asked} are needed ({why})"
         return _verdict(CALIBRATION, Outcome.INCONCLUSIVE, reason, *gaps, condition=bound)
     if _still_open(signals, history) and abs(_value(known[0])) > rule.clear_at_most:
@@ -223,6 +224,12 @@ def _calibration(signals: Signals, history: History, policy: DriftPolicy) -> Ver
         return _verdict(CALIBRATION, Outcome.INCONCLUSIVE, reason, *known, condition=bound)
     reason = f"calibration gap within {rule.retrain_above:g}: {shown}"
     return _verdict(CALIBRATION, Outcome.SUCCESSFUL, reason, *known, condition=bound)
+
+
+def _whole(gap: Measurement, signals: Signals) -> bool:
+    """Whether the window lies behind the champion's training: a few first days are a weekday's weather, no week."""
+    begun = signals.trained_until
+    return begun is None or gap.window is None or gap.window.start >= begun
 
 
 def _still_open(signals: Signals, history: History) -> bool:

@@ -147,8 +147,12 @@ class TestRestraint:
         assert decision.action == "schedule"
         assert "not before 2013-05-03T20:00Z" in decision.summary
 
-    def test_the_cool_down_counts_from_a_scheduled_refit_too(self) -> None:
-        assert run(0.07, 0.07, 0.07, trained_until=NOW - timedelta(days=2)).action == "schedule"
+    def test_the_first_days_of_a_new_version_are_no_evidence(self) -> None:
+        second = NOW - timedelta(days=8)  # where the second of two needed windows begins
+        assert run(0.07, 0.07, 0.07, trained_until=second).action == "retrain"
+        decision = run(0.07, 0.07, 0.07, trained_until=second + timedelta(seconds=1))
+        assert decision.action == "watch"
+        assert "all of its 168 h after the training" in decision.summary
 
     def test_it_ends_on_the_hour(self) -> None:
         history = History(past=(asked(NOW - timedelta(hours=168)),))
