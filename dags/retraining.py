@@ -6,7 +6,7 @@ cause gives one retraining: a run that finds a rollout open, or its cause answer
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
@@ -118,7 +118,7 @@ def approve_by_policy(release: str, decision: str) -> str:
     """Record the automatic approval."""
     from modelyard.flows import govern
 
-    return govern.approve_automatically(platform(), release, decision).digest
+    return govern.approve_automatically(platform(), release, decision, datetime.now(UTC)).digest
 
 
 @flow(trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
