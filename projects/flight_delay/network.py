@@ -1,4 +1,4 @@
-"""The network of the flights: the standard one. Any module that takes a ``Shape`` and answers a logit may stand here."""
+"""The network of the flights: the standard one. Any module that takes a ``Shape`` and gives logits may stand here."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def conninfo(feature_repo: Path) -> str:
     store = read_yaml(path).get("online_store") or {}
     if store.get("type") != "postgres":
         raise ConfigError("online_store.type", store.get("type"), "postgres", where=str(path))
-    names = {"host": "host", "port": "port", "database": "dbname", "user": "user", "password": "password"}
+    names = {name: name for name in ("host", "port", "user", "password")} | {"database": "dbname"}
     given = {ours: os.path.expandvars(str(store.get(theirs, ""))) for theirs, ours in names.items()}
     for name, value in given.items():
         if not value or "${" in value:

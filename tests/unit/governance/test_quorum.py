@@ -117,7 +117,7 @@ def test_evasion_together_with_a_rejection_is_rejected(name: str) -> None:
     assert decide(*EVASIONS[name], given("cleo", "reject")).action == "reject"
 
 
-def test_a_rejection_outweighs_any_number_of_approvals_in_any_order() -> None:
+def test_one_rejection_settles_it_whatever_the_approvals_and_their_order() -> None:
     answers = [given("ada"), given("ben"), given("cleo", "reject")]
     decisions = {conclude(question(), order, POLICY).digest for order in permutations(answers)}
     assert len(decisions) == 1
