@@ -1,0 +1,144 @@
+"""Waiting for Airflow: answers are given, failures stop the demo, traffic keeps its pace."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from fixtures.demo import FakeAirflow, Said, dag_run, question
+
+from modelyard.core.errors import Unavailable
+from modelyard.demo.conductor import SLOW_HOURS_PER_SECOND, Conductor
+from modelyard.demo.people import Approvers
+
+
+class Turns:
+    """Lets something happen at the n-th wait."""
+
+    def __init__(self, *turns: Any) -> None:
+        self._turns, self.count = list(turns), 0
+
+    def __call__(self, _: float) -> None:
+        self.count += 1
+        if self._turns:
+            self._turns.pop(0)()
+
+
+def conductor(airflow: FakeAirflow, said: Said, *turns: Any, people: bool = True, wait: float = 1800) -> Conductor:
+    approvers = Approvers(dict.fromkeys(("demo-approver-1", "demo-approver-2"), airflow)) if people else None  # type: ignore[misc]
+    return Conductor("m", airflow, approvers, said, "http://a", wait_seconds=wait, sleep=Turns(*turns))  # type: ignore[arg-type]
+
+
+def test_waits_until_a_run_has_ended() -> None:
+    airflow, said = FakeAirflow(), Said()
+    run = airflow.put(dag_run("r1"))
+    airflow.states["r1"] = {"train": "running", "plan": "success"}
+    watch = conductor(airflow, said, lambda: airflow.put(dag_run("r1", "success")))
+    assert watch.until(lambda: watch.ended(run))
+    assert said.last == "m__retrain: train running"
+
+
+def test_answers_as_an_identity_that_may() -> None:
+    airflow, said = FakeAirflow(), Said()
+    airflow.open_questions = [question("approval_2", ("somebody", "demo-approver-2"))]
+    watch = conductor(airflow, said)
+    watch.until(lambda: airflow.answered, answering=True)
+    assert airflow.answered == [("approval_2", "Approve")]
+    assert said.lines == ["approval_2: approved by demo-approver-2 (a demo identity)"]
+
+
+def test_a_question_for_nobody_of_the_demo_stops_it() -> None:
+    airflow = FakeAirflow(open_questions=[question(people=("ann",))])
+    with pytest.raises(Unavailable, match="may be answered by ann"):
+        conductor(airflow, Said()).until(lambda: False, answering=True)
+
+
+def test_a_person_is_told_once_where_to_answer() -> None:
+    airflow, said = FakeAirflow(open_questions=[question()]), Said()
+    turns = [lambda: None, airflow.open_questions.clear]
+    watch = conductor(airflow, said, *turns, people=False)
+    watch.until(lambda: not airflow.open_questions, answering=True)
+    assert airflow.answered == []
+    address = "http://a/dags/m__retrain/runs/r1/tasks/approval_1/required_actions"
+    assert said.lines == [f"m: approve? Please answer as demo-approver-1: {address}"]
+
+
+def test_a_failed_run_stops_the_demo_and_says_why() -> None:
+    airflow = FakeAirflow(states={"r2": {"train": "failed", "gate": "upstream_failed"}})
+    watch = conductor(airflow, Said(), lambda: airflow.put(dag_run("r2", "failed")))
+    with pytest.raises(Unavailable, match=r"run r2 of m__retrain failed\. train: what train said\. http://a/dags"):
+        watch.until(lambda: False)
+
+
+def test_what_had_failed_before_does_not_stop_it() -> None:
+    airflow = FakeAirflow()
+    airflow.put(dag_run("old", "failed"))
+    turns = Turns()
+    watch = Conductor("m", airflow, None, Said(), "http://a", sleep=turns)  # type: ignore[arg-type]
+    assert watch.until(lambda: turns.count > 2)
+
+
+def test_gives_up_when_nothing_happens() -> None:
+    with pytest.raises(Unavailable, match="nothing came of it in 0 s"):
+        conductor(FakeAirflow(), Said(), wait=0).until(lambda: False)
+
+
+def test_traffic_slows_down_while_a_retraining_runs() -> None:
+    airflow, seen = FakeAirflow(), []
+    pace = SimpleNamespace(hours_per_second=None)
+    from datetime import UTC, datetime
+
+    traffic: Any = SimpleNamespace(
+        pace=pace,
+        check=lambda: None,
+        reached=datetime(2013, 4, 9, tzinfo=UTC),
+        sent=10,
+        per_second=5.0,
+        record=SimpleNamespace(tally=SimpleNamespace(failed=0)),
+    )
+
+    def look() -> bool:
+        seen.append(pace.hours_per_second)
+        return len(seen) == 3
+
+    said = Said()
+    turns = [lambda: airflow.put(dag_run("r1")), lambda: airflow.put(dag_run("r1", "success"))]
+    conductor(airflow, said, *turns).until(look, traffic)
+    assert seen == [None, None, SLOW_HOURS_PER_SECOND]
+    assert said.last == "m__retrain: running | Tue 09 Apr 00:00, 10 requests, 5/s, 0 failed"
+
+
+def test_runs_by_hand_are_started_found_or_continued() -> None:
+    airflow, said = FakeAirflow(parsed=False), Said()
+    watch = conductor(airflow, said, lambda: setattr(airflow, "parsed", True))
+    assert watch.by_hand("retrain", "x", {"a": 1}).conf == {"a": 1}
+    assert watch.by_hand("retrain", "x", {"a": 2}).conf == {"a": 1}
+    airflow.put(dag_run("x", "failed"))
+    watch.by_hand("retrain", "x", {})
+    assert airflow.cleared == ["x"]
+
+
+def test_dags_that_never_come_are_named() -> None:
+    with pytest.raises(Unavailable, match="has not parsed m__retrain"):
+        conductor(FakeAirflow(parsed=False), Said(), wait=0).by_hand("retrain", "x", {})
+
+
+def test_failed_runs_of_an_earlier_demo_go_on() -> None:
+    airflow = FakeAirflow()
+    airflow.put(dag_run("a", "failed"))
+    airflow.put(dag_run("b", "failed"))
+    airflow.put(dag_run("c", "success", dag="m__rollout"))
+    conductor(airflow, Said()).revive()
+    assert airflow.cleared == ["b"]
+
+
+def test_small_questions() -> None:
+    airflow = FakeAirflow(states={"r1": {"plan": "skipped"}}, open_questions=[question(), question(run="other")])
+    run = airflow.put(dag_run("r1"))
+    watch = conductor(airflow, Said())
+    assert watch.was_skipped(run, "plan")
+    assert watch.active("retrain")
+    assert not watch.active("rollout")
+    assert watch.newest("retrain", "r") == run
+    assert [q.dag_run_id for q in watch.questions(run)] == ["r1"]

@@ -1,0 +1,177 @@
+"""What counts as done: read from the ledger and from Airflow, so that a second run does only the rest."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from fixtures.demo import NOW, FakeAirflow, Said, dag_run, ledger
+
+from modelyard.config.project import ModelSpec, Project
+from modelyard.core.digest import digest_json
+from modelyard.core.errors import ConfigError
+from modelyard.demo.conductor import Conductor
+from modelyard.demo.story import BAD, FEATURES, FIRST, DemoFailed, Story, wrong_unit
+from modelyard.ports.fleet import Arm
+from modelyard.rollout.policy import RolloutPolicy
+from modelyard.rollout.state import Event, RolloutState
+
+SPEC = {
+    "name": "m",
+    "description": "d",
+    "owner": "o",
+    "source": {"file": "x.csv", "event_time": "at", "known_at": "known", "key": "id"},
+    "label": {"column": "late", "depends_on_answer": False},
+    "features": {
+        "delay": {"kind": "numeric", "from": "request", "unit": "minutes"},
+        "wind": {"kind": "numeric", "from": "request", "unit": "mph"},
+    },
+    "bootstrap_as_of": "2013-04-09T00:00:00+00:00",
+}
+STAGE = {"min_seconds": 1, "max_seconds": 9, "min_rows": 1, "error_ratio": 2, "latency_p95_ratio": 2}
+POLICY = {
+    "stages": [{"weight": 5, **STAGE}, {"weight": 100, **STAGE}],
+    "look_every_seconds": 1,
+    "quality": {"margin": 0.01, "alpha": 0.025, "min_rows": 1200},
+    "tolerance": {"error_rate": 0.005, "latency_p95_ms": 50, "min_rows": 100},
+    "guardrails": {
+        "alpha": 0.01, "error_budget": 0.01, "timeout_ms": 250, "latency_slo_ms": 100, "latency_budget": 0.05,
+        "invalid_budget": 0.001, "disagreement_above": 0.25, "disagreement_budget": 0.1,
+    },
+}  # fmt: skip
+
+
+def rollout(name: str, status: Any, strategy: Any = "canary") -> RolloutState:
+    """A rollout of the release that is called so."""
+    arm = Arm(release=digest_json(name), version=1, bundle="b")
+    events = (Event(at=NOW, kind="entered", stage=0), Event(at=NOW, kind=str(status), stage=0))
+    return RolloutState(
+        id=name, model="m", release=digest_json(name), challenger=arm, champion=None, strategy=strategy, paired=True,
+        policy=RolloutPolicy.model_validate(POLICY), gates=digest_json(1), governance=digest_json(2), as_of=NOW,
+        opened_at=NOW, status=status, stage=0, events=events,
+    )  # fmt: skip
+
+
+def release(**overrides: Any) -> Any:
+    return SimpleNamespace(overrides=overrides)
+
+
+FINE, BROKEN = digest_json("fine"), digest_json("bad")
+RELEASES = {digest_json("first"): release(), FINE: release(), BROKEN: release(serving_units={})}
+FIRST_ROLLOUT = rollout("first", "promoted", "first")
+
+
+class Once:
+    """A wait that must not happen more often than the test allows for."""
+
+    def __init__(self, *turns: Any) -> None:
+        self._turns = list(turns)
+
+    def __call__(self, _: float) -> None:
+        assert self._turns, "waits for something that does not come"
+        self._turns.pop(0)()
+
+
+def story(airflow: FakeAirflow, book: Any, *turns: Any) -> Story:
+    conductor = Conductor("m", airflow, None, Said(), "http://a", sleep=Once(*turns))  # type: ignore[arg-type]
+    project = Project(Path(), ModelSpec.model_validate(SPEC), {})
+    return Story(SimpleNamespace(ledger=book), project, conductor)  # type: ignore[arg-type]
+
+
+def traffic() -> Any:
+    return SimpleNamespace(
+        pace=SimpleNamespace(hours_per_second=None), check=lambda: None, reached=NOW, sent=0, per_second=0.0,
+        record=SimpleNamespace(tally=SimpleNamespace(failed=0)),
+    )  # fmt: skip
+
+
+def test_starts_where_the_model_says_and_goes_on_where_the_clock_stands() -> None:
+    later = datetime(2013, 5, 1, tzinfo=UTC)
+    assert story(FakeAirflow(), ledger()).reached == datetime(2013, 4, 9, tzinfo=UTC)
+    assert story(FakeAirflow(), ledger(ticks=[(NOW, later)])).reached == later
+
+
+def test_a_model_without_a_beginning_is_refused() -> None:
+    project = Project(Path(), ModelSpec.model_validate(SPEC | {"bootstrap_as_of": ""}), {})
+    broken = Story(SimpleNamespace(ledger=ledger()), project, None)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="bootstrap_as_of"):
+        _ = broken.start
+
+
+def test_the_first_champion_is_made_by_airflow_runs() -> None:
+    airflow = FakeAirflow()
+    told = story(airflow, ledger(), lambda: airflow.put(dag_run(FEATURES, "success", dag="m__features")))
+    told.features()
+    told = story(airflow, ledger(), lambda: airflow.put(dag_run(FIRST, "success")))
+    told.first_champion()
+    told.approval()
+    assert [run.dag_run_id for runs in airflow.kept.values() for run in runs] == [FEATURES, FIRST]
+
+
+def test_a_champion_is_not_made_twice() -> None:
+    airflow = FakeAirflow()
+    told = story(airflow, ledger(champion=release(), ticks=[(NOW, NOW)]))
+    told.land()
+    told.features()
+    told.first_champion()
+    told.approval()
+    told.first_rollout()
+    assert airflow.kept == {}
+
+
+def test_drift_is_found_when_the_asset_started_a_run_that_was_not_skipped() -> None:
+    airflow = FakeAirflow(states={"a1": {"plan": "skipped"}})
+    airflow.put(dag_run("a1", "success", kind="asset_triggered"))
+    book = ledger(rollouts=[FIRST_ROLLOUT], releases=RELEASES)
+    story(airflow, book, lambda: airflow.put(dag_run("a2", kind="asset_triggered"))).drift(traffic())
+
+
+def test_retraining_promotion_and_rollback_are_read_from_the_ledger() -> None:
+    open_rollouts = [FIRST_ROLLOUT, rollout("fine", "running")]
+    book = ledger(champion=release(), rollouts=open_rollouts, releases=RELEASES)
+    story(FakeAirflow(), book).retraining(traffic())
+    promoted = [FIRST_ROLLOUT, rollout("fine", "promoted")]
+    told = story(FakeAirflow(), ledger(champion=release(), rollouts=promoted, releases=RELEASES))
+    told.promotion(traffic())
+    told.drift(traffic())
+    assert not told.ended
+    caught = [*promoted, rollout("bad", "rolled_back")]
+    told = story(FakeAirflow(), ledger(champion=release(), rollouts=caught, releases=RELEASES))
+    told.bad_version(traffic())
+    told.rollback(traffic())
+    assert told.ended
+
+
+def test_a_bad_version_is_ordered_by_hand_with_its_fault_on_record() -> None:
+    airflow, states = FakeAirflow(), [FIRST_ROLLOUT]
+    book = ledger(rollouts=states, releases=RELEASES)
+
+    def made() -> None:
+        airflow.put(dag_run(BAD, "success"))
+        states.append(rollout("bad", "running"))
+
+    asked: list[Any] = []
+    trigger = airflow.trigger
+    airflow.trigger = lambda *given: asked.append(given) or trigger(*given)  # type: ignore[method-assign,func-returns-value]
+    story(airflow, book, made).bad_version(traffic())
+    ((dag, run_id, conf),) = asked
+    assert (dag, run_id) == ("m__retrain", BAD)
+    assert conf["overrides"] == {"serving_units": wrong_unit(Project(Path(), ModelSpec.model_validate(SPEC), {}))}
+    assert conf["reason"]
+
+
+def test_a_bad_version_that_is_promoted_ends_the_demo_loudly() -> None:
+    book = ledger(champion=release(), rollouts=[rollout("bad", "promoted")], releases=RELEASES)
+    with pytest.raises(DemoFailed, match="the bad version was promoted"):
+        story(FakeAirflow(), book).rollback(traffic())
+
+
+def test_the_fault_is_a_unit() -> None:
+    project = Project(Path(), ModelSpec.model_validate(SPEC), {})
+    assert wrong_unit(project) == {"delay": {"scale": 60.0, "offset": 0.0}}
+    metric = SPEC | {"features": {"wind": {"kind": "numeric", "from": "request", "unit": "mph"}}}
+    with pytest.raises(ConfigError, match="unit"):
+        wrong_unit(Project(Path(), ModelSpec.model_validate(metric), {}))
