@@ -14,14 +14,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from modelyard.config.policies import load_policy
 from modelyard.config.project import Project
 from modelyard.core.window import Window
 from modelyard.demo.gateway_client import GatewayClient, Tally
 from modelyard.demo.past import Past
+from modelyard.drift.policy import DriftPolicy
 from modelyard.ports.platform import Platform
 
 HOUR = timedelta(hours=1)
 LONGEST = timedelta(days=366)
+AHEAD = timedelta(hours=30)
+"""How far the replay may be ahead of the newest drift check. Production checks each hour; without this bound a check
+every few seconds would see only every third or fourth replayed day."""
 
 
 @dataclass
@@ -47,6 +52,7 @@ class Steps:
     push_features: Iterator[datetime]
     land: Callable[[Window], object]
     tick: Callable[[datetime, datetime], None]
+    too_far: Callable[[datetime], bool] = lambda _: False
 
 
 class Replay:
@@ -69,9 +75,14 @@ class Replay:
                 await self._step(hour)
                 self.reached = hour.end
                 await self._pace.rest(began)
+                await asyncio.to_thread(self._wait_for_monitor, hour.end)
         finally:
             self._client.close()
         return self.reached
+
+    def _wait_for_monitor(self, reached: datetime) -> None:
+        while self._steps.too_far(reached) and not self._pace.stopped.wait(0.2):
+            pass
 
     async def _step(self, hour: Window) -> None:
         # In threads, so that the connections stay attended meanwhile.
@@ -80,6 +91,23 @@ class Replay:
         await self._client.post_all("feedback", self._past.feedback(hour), 202)
         await asyncio.to_thread(self._steps.land, hour)
         await asyncio.to_thread(self._steps.tick, datetime.now(UTC), hour.end)
+
+
+def too_far(platform: Platform, model: str, start: datetime) -> Callable[[datetime], bool]:
+    """Whether the replay, having come to a moment, must wait for the monitor.
+
+    Before the first whole window of outcomes no check could ask for anything, so nothing waits for one.
+    """
+    windows = load_policy(DriftPolicy, "drift", platform.settings, model).windows
+    judged_from = start + timedelta(hours=windows.length_hours + windows.settle_hours)
+
+    def far(reached: datetime) -> bool:
+        if reached < judged_from:
+            return False
+        checked = [datetime.fromisoformat(check["as_of"]) for check in platform.ledger.journal.checks(model)]
+        return reached - max((at for at in checked if at <= reached), default=start) > AHEAD
+
+    return far
 
 
 def open_replay(
@@ -99,6 +127,7 @@ def open_replay(
         push_features=stream(platform, project.name, window.start - HOUR, window.end),
         land=lambda hour: ingest(platform, project.name, hour.start, hour.end),
         tick=lambda wall, event: platform.ledger.journal.tick(project.name, wall, event),
+        too_far=too_far(platform, project.name, since),
     )
     client = GatewayClient(platform.settings.gateway_urls, tally)
     return Replay(Past(project, rows), client, steps, pace, window)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -49,8 +49,11 @@ class Log:
             moment += HOUR
 
 
-def replay(log: Log, hours: int, pace: Pace | None = None) -> Replay:
+def replay(
+    log: Log, hours: int, pace: Pace | None = None, too_far: Callable[[datetime], bool] = lambda _: False
+) -> Replay:
     steps = Steps(
+        too_far=too_far,
         push_features=log.pushes(),
         land=lambda hour: log.done.append(("land", hour.end)),
         tick=lambda _, event: log.done.append(("tick", event)),
@@ -80,6 +83,15 @@ def test_a_pace_holds_the_replay_back_and_stopping_lets_it_go() -> None:
         while traffic.reached == START:
             time.sleep(0.01)
     assert traffic.reached < START + 9 * HOUR
+
+
+def test_the_replay_waits_for_the_monitor_unless_it_is_stopped() -> None:
+    asked: list[datetime] = []
+    replay(Log(), 2, too_far=lambda reached: len(asked) < 3 and not asked.append(reached)).run()
+    assert asked == [START + HOUR] * 3
+    pace = Pace()
+    pace.stopped.set()
+    assert replay(Log(), 2, pace, too_far=lambda _: True).run() == START
 
 
 def test_the_end_of_the_past_is_said_to_be_so(tmp_path: Path) -> None:
