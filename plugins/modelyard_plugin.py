@@ -12,10 +12,10 @@ def _pages() -> list[dict[str, Any]]:
     """The reports, where there is a web server; other processes that load plugins do not pay for one."""
     if "fastapi" not in sys.modules:
         return []
-    from modelyard_airflow import catalogue, links, reports
+    from modelyard_airflow import REPORTS, catalogue, reports
 
     app = reports.application(catalogue.settings().home / "docs")
-    return [{"app": app, "url_prefix": links.REPORTS, "name": "Modelyard reports"}]
+    return [{"app": app, "url_prefix": REPORTS, "name": "Modelyard reports"}]
 
 
 class ModelyardPlugin(AirflowPlugin):

@@ -8,13 +8,11 @@ from urllib.parse import quote
 
 from airflow.sdk import BaseOperatorLink
 
+from modelyard_airflow import REPORTS
 from modelyard_airflow.catalogue import settings
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator, Context
-
-REPORTS = "/modelyard/reports"
-"""Where the plugin serves the reports, below Airflow's own address."""
 
 _KEY = "modelyard_link_{}"
 

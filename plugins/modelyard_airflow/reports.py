@@ -13,7 +13,7 @@ from urllib.parse import quote
 from fastapi import Depends, FastAPI, HTTPException
 from fastapi.responses import FileResponse, HTMLResponse, Response
 
-from modelyard_airflow.links import REPORTS
+from modelyard_airflow import REPORTS
 
 _KINDS = {
     ".css": "text/css",
