@@ -9,7 +9,6 @@ import yaml
 
 from modelyard.core.errors import ConfigError
 
-
 # LibYAML's loader, where PyYAML was built with it, reads the same ten times as fast: flows and DAG files read often.
 _Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 

@@ -15,7 +15,7 @@ from modelyard.demo.traffic import Traffic
 T = TypeVar("T")
 
 POLL_SECONDS = 1.0
-SLOW_HOURS_PER_SECOND = 0.1
+SLOW_HOURS_PER_SECOND = 0.05
 """While a retraining runs: it takes minutes, and a model must not be days old when its rollout begins."""
 
 _WATCHED = ("retrain", "rollout", "features")

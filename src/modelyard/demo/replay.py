@@ -24,7 +24,7 @@ from modelyard.ports.platform import Platform
 
 HOUR = timedelta(hours=1)
 LONGEST = timedelta(days=366)
-AHEAD = timedelta(hours=30)
+AHEAD = timedelta(hours=12)
 """How far the replay may be ahead of the newest drift check. Production checks each hour; without this bound a check
 every few seconds would see only every third or fourth replayed day."""
 
@@ -96,10 +96,11 @@ class Replay:
 def too_far(platform: Platform, model: str, start: datetime) -> Callable[[datetime], bool]:
     """Whether the replay, having come to a moment, must wait for the monitor.
 
-    Before the first whole window of outcomes no check could ask for anything, so nothing waits for one.
+    Before there are as many whole windows of outcomes as are needed no check could ask for anything, so nothing waits.
     """
     windows = load_policy(DriftPolicy, "drift", platform.settings, model).windows
-    judged_from = start + timedelta(hours=windows.length_hours + windows.settle_hours)
+    needed = windows.length_hours + (windows.needed - 1) * windows.step_hours
+    judged_from = start + timedelta(hours=needed + windows.settle_hours)
 
     def far(reached: datetime) -> bool:
         if reached < judged_from:

@@ -151,7 +151,8 @@ def _quality(state: RolloutState, loss: Measurement | None) -> Verdict:
         return _missing("quality", loss)
     condition = Condition(direction="at_most", bound=quality.bound)
     shown = f"loss difference {loss.value:+.4f} in [{loss.low:+.4f}, {loss.high:+.4f}] on {loss.n} labelled rows"
-    if loss.low > quality.margin and loss.n >= quality.min_rows // 4:
+    gross = loss.low > quality.gross * quality.margin and loss.n >= quality.min_rows // 4
+    if gross or (loss.low > quality.margin and loss.n >= quality.min_rows):
         reason = f"clearly worse: {shown}, margin {quality.margin:g}"
         return _verdict("quality", Outcome.FAILED, reason, loss, condition=condition)
     if loss.n >= quality.min_rows and loss.high <= quality.bound:

@@ -41,7 +41,9 @@ class Quality(Policy):
     """What is asked of the loss on delayed labels.
 
     ``non_inferior``: the confidence sequence of loss(challenger) - loss(champion) lies below ``margin``; ``superior``:
-    below zero. Clear harm (all of it above ``margin``) ends the rollout at any time.
+    below zero. Clear harm (all of it above ``margin``) ends the rollout from ``min_rows`` rows on, gross harm (all of
+    it above ``gross`` times the margin) from a quarter of them: rows of one afternoon share its weather, and a few
+    hundred of them say much about that afternoon and little about the version.
     """
 
     metric: Literal["logloss"] = "logloss"
@@ -49,6 +51,7 @@ class Quality(Policy):
     margin: float = Field(gt=0)
     alpha: float = Field(gt=0, lt=0.5)
     min_rows: int = Field(ge=200)
+    gross: float = Field(default=5.0, ge=1)
 
     @property
     def bound(self) -> float:

@@ -13,7 +13,7 @@ from modelyard.core.errors import ConfigError
 from modelyard.drift.policy import DriftPolicy
 
 ROOT = Path(__file__).parents[3]
-SHORTER = {"length_hours", "step_hours", "count", "needed", "traffic_hours", "label_hours", "cooldown_hours"}
+SHORTER = {"length_hours", "step_hours", "traffic_hours", "label_hours", "cooldown_hours"}
 """Durations and numbers of looks: all that the demo may make smaller."""
 
 

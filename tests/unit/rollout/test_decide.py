@@ -68,7 +68,8 @@ def test_what_was_not_measured_holds(missing: str) -> None:
         {"loss": {"value": None, "why": "no labels"}},
         {"loss": {"n": 1199}},
         {"loss": {"high": 0.0101}},
-        {"loss": {"value": 0.02, "low": 0.011, "high": 0.03, "n": 250}},
+        {"loss": {"value": 0.02, "low": 0.011, "high": 0.03, "n": 1199}},  # a calm afternoon, or harm? too early to say
+        {"loss": {"value": 0.07, "low": 0.051, "high": 0.09, "n": 250}},
     ],
 )
 def test_too_little_holds_until_the_deadline(change: dict[str, Any]) -> None:
@@ -85,7 +86,8 @@ def test_too_little_holds_until_the_deadline(change: dict[str, Any]) -> None:
         {"trips": {"value": 1, "evidence": "gateway-1: error_rate"}},
         {"errors": {"value": 0.05, "low": 0.03}},
         {"latency": {"value": 90.0, "low": 80.0, "high": 99.0}},
-        {"loss": {"value": 0.02, "low": 0.011, "high": 0.03, "n": 400}},
+        {"loss": {"value": 0.02, "low": 0.011, "high": 0.03, "n": 1200}},
+        {"loss": {"value": 0.07, "low": 0.051, "high": 0.09, "n": 300}},
     ],
 )
 def test_harm_ends_it_at_any_time(change: dict[str, Any]) -> None:
