@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
 import time
@@ -28,6 +29,10 @@ Headers = list[tuple[bytes, bytes]]
 
 MOST_BYTES = 1 << 20
 MOST_IN_FLIGHT = 1024
+BODY_S = 10.0
+"""The longest that a body may take to arrive: a slow sender would otherwise hold its place for ever."""
+_SHEDDABLE = ("predict", "feedback")
+"""What counts towards the capacity and is refused past it. Health, pages and the admin API are answered always."""
 _JSON = (b"content-type", b"application/json")
 _log = logging.getLogger(__name__)
 _encoder = msgspec.json.Encoder()
@@ -67,9 +72,10 @@ class App:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         start = time.perf_counter()
         model, kind = _target(scope["path"])
-        self._metrics.in_flight += 1
+        counted = int(kind in _SHEDDABLE)
+        self._metrics.in_flight += counted
         try:
-            if self._metrics.in_flight > self._most:
+            if counted and self._metrics.in_flight > self._most:
                 self._metrics.shed += 1
                 raise busy(f"{self._most} requests are under way on this replica")
             status, headers, body = await self._answer(scope, receive, model, kind)
@@ -80,7 +86,7 @@ class App:
             status, headers = 500, [_JSON]
             body = _encoder.encode({"error": {"code": "internal", "message": "the gateway failed; see its log"}})
         finally:
-            self._metrics.in_flight -= 1
+            self._metrics.in_flight -= counted
         known = model if model in self._control.served else ""
         self._metrics.count(known, kind, status, time.perf_counter() - start)
         headers.append((b"content-length", b"%d" % len(body)))
@@ -181,10 +187,20 @@ def _target(path: str) -> tuple[str, str]:
 
 
 async def _body(scope: Scope, receive: Receive) -> bytes:
-    """The whole body, of at most 1 MiB."""
+    """The whole body, of at most 1 MiB, within ``BODY_S``."""
     for name, value in scope["headers"]:
         if name == b"content-length" and int(value) > MOST_BYTES:
             raise _too_large()
+    try:
+        async with asyncio.timeout(BODY_S):
+            return await _chunks(receive)
+    except TimeoutError:
+        raise Refusal(
+            408, "body_too_slow", f"a body arrives within {BODY_S:g} s", headers=((b"connection", b"close"),)
+        ) from None
+
+
+async def _chunks(receive: Receive) -> bytes:
     message = await receive()
     body: bytes = message.get("body", b"")
     while message.get("more_body"):

@@ -60,7 +60,7 @@ def _plain(text: str) -> dict[str, Any]:
 
 def _post(text: str, schema: dict[str, Any]) -> dict[str, Any]:
     body = {"required": True, "content": {"application/json": {"schema": schema}}}
-    refused = dict.fromkeys(("400", "404", "413", "422", "503"), _ERROR)
+    refused = dict.fromkeys(("400", "404", "408", "413", "422", "503"), _ERROR)
     return {"summary": text, "requestBody": body, "responses": {"default": {"description": "Answer"}} | refused}
 
 
