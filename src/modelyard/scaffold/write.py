@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from modelyard.core.errors import ConfigError, Conflict
 from modelyard.core.value import ModelName
 
-_ROWS = 6_000
+_ROWS = 30_000  # the gates ask for 1,000 evaluated rows, the drift policy for 1,000 labels a week
 _DAYS = 90
 _COLUMNS = (
     "reading_id", "read_at", "known_at", "temperature", "vibration", "hours_since_service", "site", "needs_repair",
