@@ -27,7 +27,8 @@ class LandingZone:
     def add(self, rows: pd.DataFrame) -> int:
         """Land rows whose outcome is known; the same rows again change nothing. Returns how many are new or changed.
 
-        A key that is there already is replaced (a correction by the source); a row without ``known_at`` is refused.
+        A correction by the source is the same key again: known the same day it replaces the row; known on another day
+        both are kept, and reading gives the one that was known last. A row without ``known_at`` is refused.
         """
         if rows[self.known_at].isna().any():
             raise ValueError(
@@ -56,7 +57,8 @@ class LandingZone:
     def read(self, after: datetime | None, until: datetime) -> pd.DataFrame:
         """Rows with ``after < known_at <= until``, in order of ``known_at`` and key; None: from the beginning.
 
-        An empty frame, without columns, when nothing has landed.
+        Of a key that was corrected only the version known last by ``until``: a moment before the correction is still
+        seen as it was. An empty frame, without columns, when nothing has landed.
         """
         first = after.date() if after else date.min
         days = [path for day, path in self.days().items() if first <= day <= until.date()]
@@ -65,7 +67,12 @@ class LandingZone:
         rows = pd.concat([read_parquet(path) for path in days], ignore_index=True)
         known = rows[self.known_at]
         chosen = known <= pd.Timestamp(until) if after is None else known.gt(after) & known.le(until)
-        return rows[chosen].sort_values([self.known_at, self._key], ignore_index=True)
+        ordered = rows[chosen].sort_values([self.known_at, self._key])
+        return self.newest_of_each(ordered)
+
+    def newest_of_each(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The rows, in order of ``known_at``, without those that a later one of the same key corrects."""
+        return rows.drop_duplicates(self._key, keep="last", ignore_index=True)
 
     def snapshot(self, window: Window, as_of: datetime) -> pd.DataFrame:
         """Rows with ``event_time`` in the window whose outcome was known by ``as_of``."""

@@ -102,7 +102,9 @@ class _Recent:
         oldest = moment - self._length
         fresh = self._zone.read(self._until or oldest, moment)
         if not fresh.empty:
-            rows = fresh if self._rows.empty else pd.concat([self._rows, fresh], ignore_index=True)
+            rows = fresh
+            if not self._rows.empty:
+                rows = self._zone.newest_of_each(pd.concat([self._rows, fresh], ignore_index=True))
             self._rows = rows[rows[self._zone.known_at] > oldest]
         self._until = moment
         return self._rows

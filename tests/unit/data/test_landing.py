@@ -53,6 +53,20 @@ def test_a_correction_replaces_its_row(zone: LandingZone) -> None:
     assert zone.read(None, at("2014-01-01"))["x"].tolist() == [0.0, 0.0, 5.0]
 
 
+def test_a_correction_known_on_another_day_is_the_only_row_of_its_key_from_then_on(zone: LandingZone) -> None:
+    zone.add(ROWS)
+    corrected = pd.DataFrame([row("b", "2013-01-01 21:00", "2013-01-04 08:00", x=7.0)])
+    for _ in range(2):
+        zone.add(corrected)
+        zone.add(ROWS)  # the source's old hours once more bring nothing back
+    window = Window(start=at("2013-01-01"), end=at("2013-01-03"))
+    now = zone.snapshot(window, at("2013-01-05")).set_index("key")["x"]
+    assert now.to_dict() == {"a": 0.0, "b": 7.0, "c": 0.0}
+    before = zone.snapshot(window, at("2013-01-04")).set_index("key")["x"]
+    assert before.to_dict() == {"a": 0.0, "b": 0.0, "c": 0.0}
+    assert zone.read(None, at("2013-01-05"))["key"].tolist() == ["a", "c", "b"]
+
+
 def test_reading_takes_what_became_known_after_and_until(zone: LandingZone) -> None:
     zone.add(ROWS)
     assert zone.read(at("2013-01-01T23:59:59"), at("2013-01-02"))["key"].tolist() == ["a"]
