@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from modelyard.serving.files import write_atomically
 
 _log = logging.getLogger(__name__)
 _DAY = 86_400_000_000
+Names = tuple[str, ...]
 MOST_BUFFERED = 200_000
 _OF_REQUEST = ("request_id", "key", "event_time", "served_at", "latency_ms", "error", "date")
 _OF_ANSWER = ("variant", "version", "release", "rollout", "generation", "score", "other_score", "label", "label_at")
@@ -58,7 +60,7 @@ class Answered:
     latency_ms: float
     scores: NDArray[np.float64]
     encoded: Encoded
-    names: tuple[tuple[str, ...], tuple[str, ...]]
+    names: tuple[Names, Names]
     error: str = ""
     other: NDArray[np.float64] | None = None
 
@@ -96,7 +98,7 @@ class PredictionLog:
         self._numbers = itertools.count(1)
         self._unwritten = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._writing: set[asyncio.Future[None]] = set()
+        self._writing: set[asyncio.Future[list[int]]] = set()
         self.written = self.dropped = self.failed_writes = 0
         self.on_flush: Callable[[], None] = lambda: None
 
@@ -119,7 +121,12 @@ class PredictionLog:
 
     def submit(self, work: Callable[..., None], *args: object) -> None:
         """Have the writing thread do something else that must not hold up the event loop."""
-        self._submit(lambda: work(*args), 0)
+
+        def run() -> list[int]:
+            work(*args)
+            return []
+
+        self._submit(run, 0)
 
     def flush(self) -> None:
         """Hand what is buffered to the writer."""
@@ -151,43 +158,64 @@ class PredictionLog:
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._seconds, self.flush)
 
-    def _submit(self, work: Callable[[], None], rows: int) -> None:
+    def _submit(self, work: Callable[[], list[int]], rows: int) -> None:
+        """Run ``work`` in the writing thread; it returns the number of rows of each file that it could not write."""
         self._unwritten += rows
         future = asyncio.get_running_loop().run_in_executor(self._pool, work)
         self._writing.add(future)
         future.add_done_callback(lambda done: self._written(done, rows))
 
-    def _written(self, done: asyncio.Future[None], rows: int) -> None:
+    def _written(self, done: asyncio.Future[list[int]], rows: int) -> None:
         self._writing.discard(done)
         self._unwritten -= rows
         error = done.exception()
-        if error is None:
-            self.written += rows
-        else:
-            self.failed_writes += 1
-            self.dropped += rows
+        lost = done.result() if error is None else [rows]
+        self.written += rows - sum(lost)
+        self.dropped += sum(lost)
+        self.failed_writes += len(lost)
+        if error is not None:
             _log.error("prediction log: %d rows could not be written: %s", rows, error)
 
-    def _write(self, buffer: _Buffer) -> None:
+    def _write(self, buffer: _Buffer) -> list[int]:
+        """Write each group to a file of its own; one that fails costs nobody else's rows."""
         groups: dict[tuple[Any, ...], list[Answered]] = defaultdict(list)
         for answered in buffer.answered:
             day = answered.event_us // _DAY
             groups[answered.model, answered.rollout, day, answered.version, answered.names].append(answered)
-        for (model, rollout, day, _, names), batch in groups.items():
-            path = self._path(model, "predictions", f"date={_date(day)}", f"~{rollout}.parquet")
-            _write_table(path, answered_columns(batch, names))
         by_day: dict[tuple[str, int], list[Label]] = defaultdict(list)
         for label in buffer.labels:
             by_day[label.model, label.known_us // _DAY].append(label)
-        for (model, day), labels in by_day.items():
-            _write_table(self._path(model, "feedback", f"date={_date(day)}", ".parquet"), label_columns(labels))
+        works: list[tuple[int, Callable[[], None]]] = [
+            (sum(len(a.keys) for a in batch), partial(self._write_answered, model, rollout, day, names, batch))
+            for (model, rollout, day, _, names), batch in groups.items()
+        ]
+        works += [(len(labels), partial(self._write_labels, *group, labels)) for group, labels in by_day.items()]
+        return [rows for rows, work in works if not _done(work, rows)]
+
+    def _write_answered(
+        self, model: str, rollout: str, day: int, names: tuple[Names, Names], batch: Sequence[Answered]
+    ) -> None:
+        path = self._path(model, "predictions", f"date={_date(day)}", f"~{rollout}.parquet")
+        _write_table(path, answered_columns(batch, names))
+
+    def _write_labels(self, model: str, day: int, labels: Sequence[Label]) -> None:
+        _write_table(self._path(model, "feedback", f"date={_date(day)}", ".parquet"), label_columns(labels))
 
     def _path(self, model: str, kind: str, folder: str, suffix: str) -> Path:
         name = f"{self._replica}-{self._start}-{next(self._numbers):08d}{suffix}"
         return self._root / model / kind / folder / name
 
 
-def answered_columns(batch: Sequence[Answered], names: tuple[tuple[str, ...], tuple[str, ...]]) -> dict[str, Any]:
+def _done(work: Callable[[], None], rows: int) -> bool:
+    try:
+        work()
+    except Exception:  # noqa: BLE001  one bad row must not take other models' rows with it, whatever is wrong
+        _log.exception("prediction log: %d rows could not be written", rows)
+        return False
+    return True
+
+
+def answered_columns(batch: Sequence[Answered], names: tuple[Names, Names]) -> dict[str, Any]:
     """The columns of ``ports.predictions``, with one column per feature, as the answering version saw it."""
     sizes = [len(a.keys) for a in batch]
     each: Callable[[Callable[[Answered], Any]], NDArray[Any]] = lambda get: np.repeat([get(a) for a in batch], sizes)  # noqa: E731

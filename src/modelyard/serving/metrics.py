@@ -70,6 +70,9 @@ class Metrics:
         yield GaugeMetricFamily("gateway_in_flight", "Requests under way", value=self.in_flight)
         yield CounterMetricFamily("prediction_log_rows", "Rows written to the prediction log", value=self._log.written)
         yield CounterMetricFamily("prediction_log_dropped_rows", "Rows lost to a full disk", value=self._log.dropped)
+        yield CounterMetricFamily(
+            "prediction_log_failed_writes", "Files that could not be written", value=self._log.failed_writes
+        )
         features = CounterMetricFamily("online_features", "Features that could not be read", labels=["why"])
         for why, number in asdict(self._control.store.tally).items():
             features.add_metric([why], number)

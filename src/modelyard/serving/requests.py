@@ -11,6 +11,8 @@ import msgspec
 from modelyard.serving.errors import Refusal, invalid
 
 MOST_ROWS = 1000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_UNTIL_US = round((datetime(2200, 1, 1, tzinfo=UTC) - _EPOCH).total_seconds()) * 1_000_000
 
 
 class PredictRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -40,6 +42,7 @@ class FeedbackRequest(msgspec.Struct, forbid_unknown_fields=True):
     rows: list[Outcome]
 
 
+_MOMENTS = "a moment from 1970 to 2199"
 _predict = msgspec.json.Decoder(PredictRequest)
 _feedback = msgspec.json.Decoder(FeedbackRequest)
 
@@ -51,6 +54,10 @@ def read_predict(body: bytes) -> PredictRequest:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _malformed(error) from None
     _bound(request.rows)
+    if request.event_time is not None and not _plausible(request.event_time):
+        shown = str(request.event_time)
+        message = f"event_time = {shown} is not accepted (accepted: {_MOMENTS})"
+        raise Refusal(422, "invalid_field", message, field="event_time", value=shown, accepted=_MOMENTS)
     return request
 
 
@@ -66,6 +73,8 @@ def read_feedback(body: bytes) -> FeedbackRequest:
             raise invalid("label", row.label, "0 or 1", row=place)
         if (row.key is None) == (row.request_id is None):
             raise invalid("key", row.key, "exactly one of key and request_id", row=place)
+        if not _plausible(row.known_at):
+            raise invalid("known_at", str(row.known_at), _MOMENTS, row=place)
     return request
 
 
@@ -79,12 +88,14 @@ def microseconds(moment: datetime | None, now_us: int) -> int:
     return round(seconds * 1_000_000)
 
 
+def _plausible(moment: datetime) -> bool:
+    """Whether the log can file it: a day beyond the calendar's end has no folder."""
+    return 0 <= microseconds(moment, 0) < _UNTIL_US
+
+
 def moment(microseconds: int) -> datetime:
     """The moment, in UTC."""
     return _EPOCH + timedelta(microseconds=microseconds)
-
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _bound(rows: Sequence[object]) -> None:

@@ -115,6 +115,17 @@ async def test_what_the_disk_cannot_take_is_dropped_and_counted(
     assert (blocked.failed_writes, blocked.dropped) == (1, 1)
 
 
+async def test_what_cannot_be_written_costs_nobody_else(tmp_path: Path) -> None:
+    log = PredictionLog(tmp_path, "gateway-1")
+    beyond = us(datetime(9999, 12, 31, 23, tzinfo=UTC)) + 86_400_000_000
+    log.feedback([Label("m", "k9", None, 1, beyond, beyond), Label("m", "k8", None, 1, beyond, beyond)])
+    log.feedback([label(1, 5, key="k1")])
+    log.add(answered(1))
+    await log.close()
+    assert (log.written, log.dropped, log.failed_writes) == (2, 2, 1)
+    assert ParquetPredictions(tmp_path).joined("m", ALL, ALL.end)["label"].tolist() == [1.0]
+
+
 def test_the_gateway_imports_no_heavy_library() -> None:
     code = (
         "import sys, modelyard.serving.__main__, onnxruntime, pyarrow.parquet, duckdb\n"

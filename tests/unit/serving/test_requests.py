@@ -50,11 +50,22 @@ def test_any_bytes_are_parsed_or_refused(body: bytes) -> None:
         '{"label": 1, "known_at": "2013-04-09T00:00:00Z"}',
         '{"label": 1, "known_at": "2013-04-09T00:00:00Z", "key": "a", "request_id": "b"}',
         '{"label": 1, "key": "a"}',
+        '{"label": 1, "known_at": "9999-12-31T23:59:59-12:00", "key": "a"}',
+        '{"label": 1, "known_at": "2200-01-01T00:00:00Z", "key": "a"}',
+        '{"label": 1, "known_at": "1969-12-31T23:59:59Z", "key": "a"}',
     ],
 )
 def test_an_outcome_needs_a_label_a_moment_and_one_address(row: str) -> None:
     with pytest.raises(Refusal):
         read_feedback(b'{"rows": [' + row.encode() + b"]}")
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+12:00", "9999-12-31T23:59:59-12:00"])
+def test_a_prediction_is_asked_for_in_these_centuries(moment: str) -> None:
+    with pytest.raises(Refusal, match="event_time") as refused:
+        read_predict(b'{"rows": [{}], "event_time": "%b"}' % moment.encode())
+    assert (refused.value.status, refused.value.detail["field"]) == (422, "event_time")
+    assert read_predict(b'{"rows": [{}], "event_time": "2199-12-31T23:59:59Z"}').rows == [{}]
 
 
 def test_a_moment_without_a_zone_is_utc() -> None:
