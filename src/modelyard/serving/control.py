@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from modelyard.core.errors import ModelyardError
 from modelyard.core.value import Value
@@ -107,13 +107,16 @@ class Control:
         self.broken.pop(route.model, None)
 
     async def restore(self) -> None:
-        """Come back to the last acknowledged routes; a challenger that cannot be loaded is left out."""
+        """Come back to the last acknowledged routes; a challenger that cannot be loaded is left out.
+
+        A model that cannot be restored is ``broken`` (``/readyz`` says so) until it is routed again; never raises.
+        """
         for path in self._files.paths():
             try:
                 await self._restore(path.stem, Kept.from_json(path.read_bytes()))
-            except (Refusal, ValidationError, OSError) as error:
-                self.broken[path.stem] = str(error)
-                _log.error("%s cannot be restored: %s", path.stem, error)
+            except Exception as error:  # noqa: BLE001  whatever is wrong with one model, the others are served
+                self.broken[path.stem] = str(error) or type(error).__name__
+                _log.error("%s cannot be restored: %s", path.stem, error, exc_info=not isinstance(error, Refusal))
 
     def state(self, model: str) -> ReplicaState:
         """What this replica does for a model. Raises ``Refusal`` for an unknown one."""
@@ -210,7 +213,14 @@ class Control:
 
     async def _completion(self, *scorers: Scorer | None) -> Completion:
         signatures = [scorer.signature for scorer in scorers if scorer is not None]
-        return await asyncio.to_thread(self.store.completion, signatures)
+        try:
+            return await asyncio.to_thread(self.store.completion, signatures)
+        except Refusal:
+            raise
+        except Exception as error:
+            model = signatures[0].model
+            _log.exception("%s: its feature views cannot be read", model)
+            raise Refusal(422, "features_refused", f"the feature views of {model} cannot be read: {error}") from error
 
     def _one(self, model: str) -> Served:
         if model not in self.served:

@@ -1,11 +1,19 @@
-"""Kept state: the later one stays, whichever thread is quicker."""
+"""Kept state: the later one stays, whichever thread is quicker; one model that is broken stops no other."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+from fixtures.bundles import MODEL, SIGNATURE, write_bundle_of
+
+from modelyard.core.errors import ConfigError
 from modelyard.ports.fleet import Route
-from modelyard.serving.control import Kept, StateFiles
+from modelyard.release.signature import Input, Signature
+from modelyard.serving.control import Control, Kept, StateFiles
+from modelyard.serving.errors import Refusal
+from modelyard.serving.log import PredictionLog
+from modelyard.serving.online import OnlineStore
 
 
 def kept(generation: int) -> Kept:
@@ -21,3 +29,48 @@ def test_what_was_handed_over_later_is_not_overwritten_by_earlier(tmp_path: Path
     files.writer("m", kept(3))()
     assert [Kept.from_json(p.read_bytes()).generation for p in files.paths()] == [3]
     assert list(tmp_path.iterdir()) == files.paths()
+
+
+def replica(folder: Path, broken: bool) -> Control:
+    """A replica with a store; ``broken``: the model.yaml that says how long features hold cannot be read."""
+
+    class Store:
+        async def fetch(self, query: str, *args: object) -> list[list[object]]:
+            raise AssertionError("nothing is asked for here")
+
+    def ttl(model: str, view: str) -> None:
+        if broken:
+            raise ConfigError("feature_views", "?", "a mapping")
+
+    return Control("gateway-1", folder / "state", PredictionLog(folder / "log", "gateway-1"), OnlineStore(Store(), ttl))
+
+
+@pytest.mark.anyio
+async def test_a_model_whose_views_cannot_be_read_is_broken_and_stops_no_other(tmp_path: Path) -> None:
+    views = tuple(i if i.name != "wind" else Input(**i.to_dict() | {"source": "weather"}) for i in SIGNATURE.inputs)
+    viewed = Signature(model="views", key="flight", inputs=views, entities={"weather": {"origin": "from"}})
+    plain = Route(model=MODEL, champion=write_bundle_of(tmp_path / "plain")[1])
+    route = Route(model="views", champion=write_bundle_of(tmp_path / "views", model="views", signature=viewed)[1])
+    first = replica(tmp_path, broken=False)
+    for each in (plain, route):
+        await first.apply(each, 1)
+    again = replica(tmp_path, broken=True)
+    await again.restore()
+    assert set(again.broken) == {"views"}
+    assert again.find(MODEL).live is not None
+    with pytest.raises(Refusal, match="feature_views") as refused:
+        await again.apply(route, 2)
+    assert (refused.value.status, refused.value.code) == (422, "features_refused")
+
+
+@pytest.mark.anyio
+async def test_any_fault_of_a_kept_state_is_that_models_alone(tmp_path: Path) -> None:
+    plain = Route(model=MODEL, champion=write_bundle_of(tmp_path / "plain")[1])
+    await replica(tmp_path, broken=False).apply(plain, 1)
+    path = tmp_path / "state" / f"{MODEL}.json"
+    odd = Kept.from_json(path.read_bytes()).model_copy(update={"tallies": {"champion": {"no_such": 1}}})
+    (tmp_path / "state" / "another.json").write_text(odd.to_json())
+    path.write_text(odd.to_json())
+    again = replica(tmp_path, broken=False)
+    await again.restore()
+    assert set(again.broken) == {MODEL, "another"}
