@@ -15,7 +15,7 @@ from sqlalchemy.exc import ProgrammingError
 from modelyard.adapters.db.engine import connect, migrate
 from modelyard.adapters.db.ledger import PostgresLedger
 from modelyard.adapters.db.tables import metadata
-from modelyard.core.errors import ConfigError, Conflict, NotFound
+from modelyard.core.errors import ConfigError, Conflict, NotFound, Unavailable
 from modelyard.core.records import AnalysisRun, Approval, AuditEvent, Incident, Release, Snapshot
 from modelyard.core.verdict import Decision, Severity
 from modelyard.core.window import Window
@@ -158,6 +158,16 @@ def test_decisions_are_found_by_kind_and_subject(ledger: PostgresLedger) -> None
     assert ledger.journal.decision(decision.digest) == decision
 
 
+def test_a_decision_that_recurs_is_the_newest_again(ledger: PostgresLedger) -> None:
+    yes, no = (
+        Decision(kind="gates", action=action, model="toy", subject=A, reasons=("so",), policy=B, as_of=NOW)
+        for action in ("ready", "blocked")
+    )
+    for each in (yes, no, yes):
+        ledger.journal.decide(each)
+    assert ledger.journal.decisions("toy", "gates", A) == [no, yes]
+
+
 def test_nobody_answers_twice_to_the_same_evidence(ledger: PostgresLedger) -> None:
     answer = Approval(release=A, decision=B, by="ann", at=NOW, answer="approve", automatic=False)
     ledger.journal.approve(answer)
@@ -206,4 +216,11 @@ def test_ticks_come_back_in_order_of_wall_time(ledger: PostgresLedger) -> None:
 def test_another_database_than_postgresql_is_refused_without_its_password() -> None:
     with pytest.raises(ConfigError, match="postgresql") as caught:
         connect("mysql://me:secret@host/db")
+    assert "secret" not in str(caught.value)
+
+
+def test_a_database_that_does_not_answer_is_said_to_be_so_without_its_password() -> None:
+    gone = PostgresLedger(connect("postgresql+psycopg://me:secret@127.0.0.1:9/db"))
+    with pytest.raises(Unavailable, match="modelyard up") as caught:
+        gone.journal.audit_log()
     assert "secret" not in str(caught.value)

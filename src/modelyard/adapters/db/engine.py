@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import psycopg
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import OperationalError
 
 from modelyard.core.errors import ConfigError, Unavailable
@@ -25,7 +27,21 @@ def connect(url: str) -> Engine:
     if not url.startswith("postgresql+psycopg://"):
         shown = url.split("@")[-1]
         raise ConfigError("MODELYARD_DATABASE_URL", shown, "postgresql+psycopg://USER:PASSWORD@HOST:PORT/DATABASE")
-    return create_engine(url, pool_size=5, max_overflow=5, pool_pre_ping=True)
+    engine = create_engine(url, pool_size=5, max_overflow=5, pool_pre_ping=True)
+    event.listen(engine, "handle_error", _say_unavailable)
+    return engine
+
+
+def _say_unavailable(context: ExceptionContext) -> None:
+    """A database that does not answer is no bug of ours: say so without a traceback through the driver."""
+    # Without a connection the error is one of connecting; with one, it has been lost.
+    if isinstance(context.original_exception, psycopg.OperationalError) and (
+        context.connection is None or context.is_disconnect
+    ):
+        reason = str(context.original_exception).strip().splitlines()[0]
+        raise Unavailable(
+            f"the platform's database does not answer: {reason}. `modelyard up` starts the embedded one."
+        ) from context.original_exception
 
 
 def migrate(engine: Engine, revision: str = "head") -> None:
