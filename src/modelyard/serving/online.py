@@ -10,8 +10,9 @@ from datetime import datetime, timedelta
 from math import inf
 from typing import Any
 
-from modelyard.config.project import load_project, project_folders
+from modelyard.config.project import load_project
 from modelyard.config.settings import Settings
+from modelyard.core.errors import ConfigError
 from modelyard.features.online import Looked, OnlineReader, Pool, Scalar, View, table_name
 from modelyard.release.signature import Input, Signature
 from modelyard.serving.encoding import Row
@@ -146,15 +147,24 @@ class LazyPool:
 
 
 class OnlineStore:
-    """The store of this installation; without an address nothing is read and what a request lacks is missing."""
+    """The store of this installation. Without one, versions that read feature views are refused: they would be fed
+    nulls, and nobody the wiser, because a variable was not set."""
 
     def __init__(self, pool: Pool | None, ttl: Ttl) -> None:
         self._pool, self._ttl = pool, ttl
         self.tally = Tally()
 
     def completion(self, signatures: Sequence[Signature]) -> Completion:
-        """What completes rows for all of these signatures of one model."""
+        """What completes rows for all of these signatures of one model.
+
+        Raises:
+            Refusal: they read feature views and there is no store.
+            ConfigError: how long a view's values hold is not known.
+        """
         inputs = [item for signature in signatures for item in signature.inputs]
+        if self._pool is None and (read := sorted({i.source for i in inputs} - {"request"})):
+            message = f"{signatures[0].model} reads {', '.join(read)}, and no online store is set: FEAST_POSTGRES_HOST"
+            raise Refusal(422, "no_online_store", message)
         return Completion(views_of(signatures, self._ttl), inputs, self._pool, self.tally)
 
 
@@ -185,9 +195,10 @@ def store_for(settings: Settings, env: Mapping[str, str] = os.environ) -> Online
     address["ssl"] = env.get("FEAST_POSTGRES_SSLMODE") or "prefer"
 
     def ttl(model: str, view: str) -> timedelta | None:
-        if model not in project_folders(settings):
-            return None
-        spec = load_project(model, settings).spec.feature_views.get(view)
-        return timedelta(hours=spec.ttl_hours) if spec is not None and spec.ttl_hours else None
+        # A view that cannot be looked up is an error, not "for ever": values of any age would be served.
+        views = load_project(model, settings).spec.feature_views
+        if view not in views:
+            raise ConfigError("feature_views", view, views, where=f"model.yaml of {model}")
+        return timedelta(hours=hours) if (hours := views[view].ttl_hours) else None
 
     return OnlineStore(LazyPool(address), ttl)

@@ -6,14 +6,17 @@ import asyncio
 import struct
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from modelyard.config.settings import Settings
+from modelyard.core.errors import ConfigError, NotFound
 from modelyard.features.online import entity_key
 from modelyard.release.signature import Input, Signature
 from modelyard.serving.errors import Refusal
-from modelyard.serving.online import OnlineStore
+from modelyard.serving.online import OnlineStore, store_for
 
 pytestmark = pytest.mark.anyio
 NOW = datetime(2013, 4, 9, 12, tzinfo=UTC)
@@ -27,6 +30,18 @@ SIGNATURE = Signature(
         Input(name="temp", kind="numeric", source="weather", nullable=True),
     ),
 )
+
+MODEL_YAML = """
+name: delays
+description: d
+owner: o
+source: {file: f.csv, event_time: at, known_at: known, key: flight}
+label: {column: late, depends_on_answer: false}
+entities: {origin: from}
+feature_builder: "features:build"
+feature_views: {weather: {entity: origin, ttl_hours: 3}}
+features: {wind: {kind: numeric, from: weather}}
+"""
 
 
 class Store:
@@ -103,6 +118,24 @@ async def test_both_versions_get_the_features_they_need() -> None:
     assert set(rows[0]) == {"from", "wind", "temp", "gust"}
 
 
-async def test_without_a_store_rows_stay_as_they_are() -> None:
-    rows = [{"flight": "a"}]
-    assert await OnlineStore(None, lambda *_: None).completion([SIGNATURE]).complete(rows, NOW) is rows
+async def test_without_a_store_only_what_reads_no_view_is_served() -> None:
+    rows, store = [{"flight": "a"}], OnlineStore(None, lambda *_: None)
+    plain = SIGNATURE.model_copy(update={"inputs": SIGNATURE.inputs[:1]})
+    assert await store.completion([plain]).complete(rows, NOW) is rows
+    with pytest.raises(Refusal, match=r"weather.*FEAST_POSTGRES_HOST") as refused:
+        store.completion([plain, SIGNATURE])
+    assert (refused.value.status, refused.value.code) == (422, "no_online_store")
+
+
+async def test_how_long_values_hold_is_known_or_nothing_is_served(tmp_path: Path) -> None:
+    store = store_for(Settings.from_env({"MODELYARD_ROOT": str(tmp_path)}), {"FEAST_POSTGRES_HOST": "nowhere.invalid"})
+    with pytest.raises(NotFound, match="delays"):
+        store.completion([SIGNATURE])
+    folder = tmp_path / "projects" / "delays"
+    folder.mkdir(parents=True)
+    (tmp_path / "params.yaml").write_text("delays: {}\n")
+    (folder / "model.yaml").write_text(MODEL_YAML.replace("weather", "water"))
+    with pytest.raises(ConfigError, match="Did you mean 'water'"):
+        store.completion([SIGNATURE])
+    (folder / "model.yaml").write_text(MODEL_YAML)
+    assert store.completion([SIGNATURE])
