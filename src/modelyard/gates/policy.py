@@ -127,10 +127,12 @@ def _impossible(condition: Condition, known: Known, uses: str) -> str:
     match condition.direction:
         case "at_least" | "above":
             never = condition.bound > known.high or (condition.direction == "above" and condition.bound == known.high)
-            always = condition.bound < low
+            always = condition.bound < low or (condition.direction == "at_least" and condition.bound == low)
         case _:
             never = condition.bound < low or (condition.direction == "below" and condition.bound == low)
-            always = condition.bound > known.high
+            always = condition.bound > known.high or (
+                condition.direction == "at_most" and condition.bound == known.high
+            )
     return "can never hold" if never else "always holds" if always else ""
 
 

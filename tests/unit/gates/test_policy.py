@@ -38,6 +38,8 @@ COMPARISON = "measurement: auc_difference, condition: {direction: above, bound: 
         ("{category: quality, measurement: auc, condition: {direction: at_least, bound: 1.2}}", "can never hold"),
         ("{category: quality, measurement: auc, condition: {direction: above, bound: 1}}", "can never hold"),
         ("{category: quality, measurement: brier, condition: {direction: at_most, bound: 2}}", "always holds"),
+        ("{category: quality, measurement: auc, condition: {direction: at_least, bound: 0}}", "always holds"),
+        ("{category: quality, measurement: brier, condition: {direction: at_most, bound: 1}}", "always holds"),
         (
             "{category: latency, measurement: latency_p95_ms, condition: {direction: at_most, bound: -1}}",
             "can never hold",
