@@ -19,12 +19,14 @@ from modelyard.core.records import Approval, AuditEvent, Release
 from modelyard.core.value import Digest
 from modelyard.core.verdict import Decision
 from modelyard.core.window import parse_moment
+from modelyard.gates.assess import READY
 from modelyard.governance import page, quorum
 from modelyard.governance.policy import POLICY_ACTOR, GovernancePolicy, identity
 from modelyard.governance.risk import Level, RiskAssessment, assess_risk
 from modelyard.ports.platform import Platform
 from modelyard.release.bundle import read_bundle
 
+CONCLUSIONS = ("approve", "reject", "wait")
 LEVELS = {"low": "risk_low", "high": "risk_high"}
 """How an assessment is recorded: as a governance decision with this action."""
 
@@ -151,23 +153,38 @@ def conclude(platform: Platform, release: str, decision: str, *, started_by: Col
     return concluded
 
 
-def approved(platform: Platform, release: str) -> Decision:
-    """The approval in force: what a rollout asks for before it starts.
+def approved(platform: Platform, release: str) -> tuple[Decision, Decision]:
+    """The gate decision and the approval in force: what a rollout asks for before it starts.
 
     Raises:
-        NotApproved: the newest conclusion is no approval, or there is none.
+        NotApproved: the release is not ready, its newest conclusion is no approval or was given for another gate
+            decision than the newest, or the gates did not compare with the present champion.
     """
     manifest = platform.ledger.releases.get(release)
-    found = [d for d in _governance(platform, manifest) if d.action in {"approve", "reject", "wait"}]
-    if not found or found[-1].action != "approve":
-        why = found[-1].summary if found else "governance has not decided about it"
-        raise NotApproved(f"{manifest.model} version {manifest.version}: {why}")
-    newest = _newest_gates(platform, manifest)
-    if newest is None or newest.digest not in found[-1].evidence:
-        raise NotApproved(
-            f"{manifest.model} version {manifest.version}: the gates have decided anew since the approval"
-        )
-    return found[-1]
+    name = f"{manifest.model} version {manifest.version}"
+    if (state := platform.ledger.releases.state(release)) != "ready":
+        raise NotApproved(f"{name} is {state}, not ready; gates and governance come first")
+    gates = _newest_gates(platform, manifest)
+    if gates is None or gates.action != READY:
+        raise NotApproved(f"{name}: {gates.summary if gates else 'the gates have not decided about it'}")
+    conclusions = [d for d in _governance(platform, manifest) if d.action in CONCLUSIONS]
+    if not conclusions or conclusions[-1].action != "approve":
+        why = conclusions[-1].summary if conclusions else "governance has not decided about it"
+        raise NotApproved(f"{name} is not approved: {why}")
+    if gates.digest not in conclusions[-1].evidence:
+        raise NotApproved(f"{name}: the gates have decided anew since the approval")
+    rival = _rival(platform, manifest)
+    if rival is not None and rival.digest not in gates.evidence:
+        raise NotApproved(f"{name}: the gates did not compare with the present champion, version {rival.version}")
+    return gates, conclusions[-1]
+
+
+def _rival(platform: Platform, manifest: Release) -> Release | None:
+    """The champion that the release competes with; once it is champion itself, the one before."""
+    releases = platform.ledger.releases
+    champion = releases.champion(manifest.model)
+    itself = champion is not None and champion.digest == manifest.digest
+    return releases.previous(manifest.model) if itself else champion
 
 
 def _subject(platform: Platform, release: str, decision: str) -> tuple[Release, Decision]:
@@ -203,9 +220,7 @@ def _policy(platform: Platform, manifest: Release) -> GovernancePolicy:
 def _assess(platform: Platform, manifest: Release, gates: Decision) -> RiskAssessment:
     """Assess and record once. The release itself may be champion by now: then its assessment stands."""
     policy = _policy(platform, manifest)
-    champion = platform.ledger.releases.champion(manifest.model)
-    if champion is not None and champion.digest == manifest.digest:
-        champion = platform.ledger.releases.previous(manifest.model)
+    champion = _rival(platform, manifest)
     assessment = assess_risk(
         manifest,
         champion,

@@ -11,12 +11,12 @@ from datetime import datetime
 
 from modelyard.config.project import load_project
 from modelyard.core.digest import digest_json, short
-from modelyard.core.errors import Conflict, NotApproved, Unavailable
-from modelyard.core.records import AnalysisRun, AuditEvent, Incident, Release
+from modelyard.core.errors import Conflict, Unavailable
+from modelyard.core.records import AnalysisRun, AuditEvent, Incident
 from modelyard.core.verdict import Decision, Measurement, Severity
 from modelyard.flows.fleet import arm_of, follow, restore, smoke, verify_alone
+from modelyard.flows.govern import approved
 from modelyard.flows.projections import project_aliases
-from modelyard.gates.assess import READY
 from modelyard.ports.fleet import ReplicaState, Route
 from modelyard.ports.platform import Platform
 from modelyard.rollout import evidence
@@ -24,7 +24,6 @@ from modelyard.rollout.decide import decide
 from modelyard.rollout.policy import load_rollout_policy
 from modelyard.rollout.state import RolloutState
 
-APPROVED, CONCLUSIONS = "approve", ("approve", "reject", "wait")
 PLATFORM = "modelyard"
 
 
@@ -32,12 +31,12 @@ def start(platform: Platform, release: str, now: datetime) -> RolloutState:
     """Open the rollout of an approved release. The same release and approval find the same rollout.
 
     Raises:
-        NotApproved: the release is not ready, or its approval was not given for its newest gate decision.
+        NotApproved: see ``flows.govern.approved``.
         Conflict: another rollout of the model is open.
     """
     ledger = platform.ledger
     body = ledger.releases.get(release)
-    gates, governance = _approval(platform, body)
+    gates, governance = approved(platform, release)
     rollout = f"{body.model}-v{body.version}-{short(digest_json([release, governance.digest]), 8)}"
     champion = ledger.releases.champion(body.model)
     state = RolloutState(
@@ -199,29 +198,6 @@ def route_of(state: RolloutState, stage: int, replicas: int) -> Route:
         rollout=state.id,
         guardrails=state.policy.guardrails.limits(replicas).to_dict(),
     )
-
-
-def _approval(platform: Platform, release: Release) -> tuple[Decision, Decision]:
-    """The newest gate decision and the approval that was given for that very evidence."""
-    ledger = platform.ledger
-    name = f"{release.model} version {release.version}"
-    if (found := ledger.releases.state(release.digest)) != "ready":
-        raise NotApproved(f"{name} is {found}, not ready; gates and governance come first")
-    gates = ledger.journal.decisions(release.model, "gates", release.digest)
-    governance = ledger.journal.decisions(release.model, "governance", release.digest)
-    answers = [decision for decision in governance if decision.action in CONCLUSIONS]
-    if not gates or not answers:
-        raise NotApproved(f"{name} has no {'gate decision' if not gates else 'governance decision'} on record")
-    newest, answer = gates[-1], answers[-1]
-    if newest.action != READY:
-        raise NotApproved(f"{name} did not pass its gates: {newest.summary}")
-    if answer.action != APPROVED:
-        raise NotApproved(f"{name} was not approved: {answer.summary}")
-    if newest.digest not in answer.evidence:
-        raise NotApproved(
-            f"{name}: the approval was given for other evidence than gate decision {short(newest.digest)}"
-        )
-    return newest, answer
 
 
 def _replicas(platform: Platform, state: RolloutState, now: datetime) -> dict[str, ReplicaState]:

@@ -51,7 +51,7 @@ def test_a_first_release_is_high_risk_and_two_people_approve_it(platform: Here) 
     answer(platform, release, gates, TWO)
     decision = govern.conclude(platform, release.digest, gates)
     assert decision.action == "approve"
-    assert govern.approved(platform, release.digest) == decision
+    assert [d.digest for d in govern.approved(platform, release.digest)] == [gates, decision.digest]
     assert platform.actions() == [
         "gates.ready",
         "governance.risk_high",
@@ -183,6 +183,14 @@ class TestEvidence:
         champion = platform.ledger.releases.champion(MODEL)
         gate.assess(platform, release.digest, evidence(release, champion, auc=0.74), NOW)
         with pytest.raises(NotApproved, match="decided anew"):
+            govern.approved(platform, release.digest)
+
+    def test_a_champion_crowned_after_the_approval_takes_it_back(self, platform: Here) -> None:
+        release, gates = refit(platform)
+        govern.approve_automatically(platform, release.digest, gates)
+        govern.conclude(platform, release.digest, gates)
+        platform.crown(platform.release(3))
+        with pytest.raises(NotApproved, match="did not compare with the present champion, version 3"):
             govern.approved(platform, release.digest)
 
     def test_blocked_gates_cannot_be_approved(self, platform: Here) -> None:

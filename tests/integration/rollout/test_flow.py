@@ -185,7 +185,7 @@ def test_only_what_was_approved_for_its_newest_evidence_is_rolled_out(make: Call
     model = "delays_gov"
     platform = make(model)
     release = release_for(platform, model, 1, NOW, approve=False)
-    with pytest.raises(NotApproved, match="no governance decision"):
+    with pytest.raises(NotApproved, match="governance has not decided"):
         rollout.start(platform, release, NOW)
     gates = platform.ledger.journal.decisions(model, "gates", release)[-1]
     platform.ledger.journal.decide(verdict("governance", "reject", model, release, NOW, gates.digest))
@@ -194,11 +194,22 @@ def test_only_what_was_approved_for_its_newest_evidence_is_rolled_out(make: Call
     platform.ledger.journal.decide(verdict("governance", "approve", model, release, NOW, gates.digest))
     newer = verdict("gates", "ready", model, release, NOW + timedelta(hours=1))
     platform.ledger.journal.decide(newer)
-    with pytest.raises(NotApproved, match="other evidence"):
+    with pytest.raises(NotApproved, match="decided anew"):
         rollout.start(platform, release, NOW)
     platform.ledger.releases.mark(release, "candidate", "asked anew")
     with pytest.raises(NotApproved, match="not ready"):
         rollout.start(platform, release, NOW)
+
+
+def test_a_champion_crowned_since_the_approval_voids_it(make: Callable[[str], FakePlatform]) -> None:
+    model = "delays_race"
+    platform = make(model)
+    first(platform, model)
+    second, third = (release_for(platform, model, version, NOW) for version in (2, 3))
+    assert drive(platform, second, Clock()).status == "promoted"
+    with pytest.raises(NotApproved, match="did not compare with the present champion, version 2"):
+        rollout.start(platform, third, NOW)
+    assert rollout.start(platform, second, NOW).status == "promoted"  # asked again: its own rollout
 
 
 def test_by_hand(make: Callable[[str], FakePlatform]) -> None:
