@@ -118,13 +118,13 @@ class Journal(Protocol):
     """Decisions, approvals, incidents, the audit log, drift checks and the clock's ticks."""
 
     def decide(self, decision: Decision) -> None:
-        """Record a decision."""
+        """Record a decision; an equal one is one row, and the newest from now on."""
 
     def decision(self, digest: str) -> Decision:
         """Raises ``NotFound``."""
 
     def decisions(self, model: str, kind: str | None = None, subject: str | None = None) -> list[Decision]:
-        """Decisions in the order recorded."""
+        """Decisions in the order last recorded."""
 
     def approve(self, approval: Approval) -> None:
         """Record an answer; a second answer of the same person to the same evidence raises ``Conflict``

@@ -33,8 +33,10 @@ class PostgresJournal:
             "as_of": decision.as_of,
             "body": body_of(decision),
         }
+        new = insert(t.decisions).values(row)
         with self._engine.begin() as db:
-            db.execute(insert(t.decisions).values(row).on_conflict_do_nothing())
+            # What is decided again is the newest decision again.
+            db.execute(new.on_conflict_do_update(index_elements=[t.decisions.c.digest], set_={"seq": new.excluded.seq}))
 
     def decision(self, digest: str) -> Decision:
         with self._engine.connect() as db:
