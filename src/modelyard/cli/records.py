@@ -1,14 +1,18 @@
-"""``modelyard audit``, ``incidents``, ``decisions``, ``releases``: the platform's records, to read."""
+"""``modelyard audit``, ``incidents``, ``resolve``, ``decisions``, ``releases``: the platform's records."""
 
 from __future__ import annotations
 
+import getpass
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
-from modelyard.cli.output import AsJson, Model, emit_json, emit_table, reported
+from modelyard.cli.output import AsJson, Model, console, emit_json, emit_table, reported
 from modelyard.cli.session import platform
 from modelyard.core.digest import short
+from modelyard.core.errors import NotFound
+from modelyard.core.records import AuditEvent
 
 
 def audit(
@@ -49,6 +53,30 @@ def incidents(
             return
         rows = [(number, state, i.model, i.kind, i.title, i.next_step) for number, state, i in found]
         emit_table("Incidents", ("id", "state", "model", "kind", "what", "next step"), rows, empty="Nothing to do.")
+
+
+def resolve(
+    number: Annotated[int, typer.Argument(help="The incident's id, as `modelyard incidents` shows it.")],
+    why: Annotated[str, typer.Option(help="What was found and done.", prompt="What was found and done")],
+) -> None:
+    """Close an incident that a person has dealt with; recorded in the audit log.
+
+    Example: modelyard resolve 3 --why "the feed was mended"
+    """
+    with reported():
+        journal, now = platform().ledger.journal, datetime.now(UTC)
+        found = {i: incident for i, _, incident in journal.incidents(open_only=True)}
+        if number not in found:
+            raise NotFound("open incident", number, known=map(str, found))
+        incident = found[number]
+        journal.resolve_incident(incident.key, now, why)
+        journal.audit(
+            AuditEvent(
+                at=now, actor=getpass.getuser(), action="incident resolved", model=incident.model,
+                subject=incident.key, reason=why,
+            )
+        )  # fmt: skip
+        console.print(f"Closed: {incident.title}", markup=False, highlight=False)
 
 
 def decisions(

@@ -112,9 +112,19 @@ def too_far(platform: Platform, model: str, start: datetime) -> Callable[[dateti
 
 
 def open_replay(
-    platform: Platform, project: Project, since: datetime, start: datetime, tally: Tally, pace: Pace
+    platform: Platform,
+    project: Project,
+    since: datetime,
+    start: datetime,
+    tally: Tally,
+    pace: Pace,
+    *,
+    until: datetime | None = None,
 ) -> Replay:
-    """A replay of a model's past from ``start`` to its end. Rows asked about before ``since`` never became requests."""
+    """A replay of a model's past from ``start`` to ``until``, or to its end.
+
+    Rows asked about before ``since`` never became requests.
+    """
     from modelyard.data.source import read_source
     from modelyard.flows.features import stream
     from modelyard.flows.ingest import ingest
@@ -122,13 +132,13 @@ def open_replay(
     source = project.spec.source
     rows = read_source(project, Window(start=since, end=start + LONGEST))
     last = max(start, rows[source.event_time].max().to_pydatetime())
-    window = Window(start=start, end=last + HOUR)
+    window = Window(start=start, end=min(until or last + HOUR, last + HOUR))
     steps = Steps(
         # One hour per step, each computed when it is asked for: from what has landed by then.
         push_features=stream(platform, project.name, window.start - HOUR, window.end),
         land=lambda hour: ingest(platform, project.name, hour.start, hour.end),
         tick=lambda wall, event: platform.ledger.journal.tick(project.name, wall, event),
-        too_far=too_far(platform, project.name, since),
+        too_far=too_far(platform, project.name, since) if until is None else lambda _: False,
     )
     client = GatewayClient(platform.settings.gateway_urls, tally)
     return Replay(Past(project, rows), client, steps, pace, window)

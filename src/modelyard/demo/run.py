@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -74,6 +75,7 @@ def run(settings: Settings, options: Options, console: Console | None = None) ->
     """
     console = console or Console()
     progress = Progress(console)
+    signal.signal(signal.SIGTERM, _stop)
     with progress.stage("services", TITLES["services"]):
         running = commands.up(settings, lambda name, what: progress.now(f"{name}: {what}"))
         os.environ.update(load_env(settings.home))
@@ -85,6 +87,11 @@ def run(settings: Settings, options: Options, console: Console | None = None) ->
             summary = demo.summarise()
     _show(console, summary, running)
     return summary
+
+
+def _stop(number: int, _frame: object) -> None:
+    """End like an interruption does: the traffic stops and the summary is written."""
+    raise SystemExit(128 + number)
 
 
 class _Demo:

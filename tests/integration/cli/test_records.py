@@ -77,6 +77,17 @@ def test_status_shows_champion_check_and_incidents(ledger: PostgresLedger) -> No
     assert "champion" in run("releases", "toy")
 
 
+def test_a_person_closes_an_incident_and_the_audit_log_says_so(ledger: PostgresLedger) -> None:
+    incident = Incident(
+        key="k", model="toy", kind="drift", severity=Severity.WARNING, title="look at this", detail="d", opened_at=NOW
+    )
+    number = ledger.journal.raise_incident(incident)
+    assert "look at this" in run("resolve", str(number), "--why", "the feed was mended")
+    assert ledger.journal.incidents(open_only=True) == []
+    assert ledger.journal.audit_log("toy")[-1][1].reason == "the feed was mended"
+    assert runner.invoke(app, ["resolve", str(number), "--why", "again"]).exit_code == 1
+
+
 def test_decisions_and_audit_are_shown_with_their_reasons(ledger: PostgresLedger) -> None:
     decision = Decision(
         kind="gates", action="ready", model="toy", subject=A, reasons=("all passed",), policy=B, as_of=NOW
@@ -101,6 +112,7 @@ def test_decisions_and_audit_are_shown_with_their_reasons(ledger: PostgresLedger
         (["predict", "toy", "--rows", "{"], "a JSON list"),
         (["predict", "toy", "--rows", "[]"], "MODELYARD_GATEWAY_URLS"),
         (["predict", "toy", "--example"], "no champion of"),
+        (["replay", "toy"], "no earlier replay of"),
         (["init", "toy"], "exists already"),
         (["init", "Toy"], "lower-case"),
     ],
