@@ -171,6 +171,7 @@ class App:
                 await send({"type": "lifespan.startup.complete"})
             else:
                 self.draining = True
+                self._control.close()
                 await self._log.close()
                 await send({"type": "lifespan.shutdown.complete"})
                 return

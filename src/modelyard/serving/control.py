@@ -152,6 +152,11 @@ class Control:
             raise Refusal(404, "unknown_model", f"no model {model!r} here (known: {known})", value=model)
         return served
 
+    def close(self) -> None:
+        """At an orderly stop, before the log is closed: hand it what still waits."""
+        for served in self.served.values():
+            served.close()
+
     def save_evidence(self) -> None:
         """Write the guardrails' counts down (with each flush of the log), so that a restart goes on from them."""
         for name, served in self.served.items():

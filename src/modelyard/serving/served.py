@@ -61,6 +61,7 @@ class Served:
         self.name, self._log, self._on_trip = name, log, on_trip
         self.live: Live | None = None
         self._prefix, self._ids = secrets.token_hex(6), itertools.count(1)
+        self._unpaired: set[Answered] = set()
 
     def swap(self, live: Live | None) -> None:
         """Serve this from the next request on; requests under way end with what they began with."""
@@ -71,6 +72,11 @@ class Served:
         if old is not None and (new is None or new.batcher is not old.batcher):
             # Only closed to new work: what is under way there ends as it would have.
             old.batcher.close()
+
+    def close(self) -> None:
+        """Log the rows that still wait for the other version's score, without it: they were answered all the same."""
+        for answered in list(self._unpaired):
+            self._record(answered)
 
     async def predict(self, request: PredictRequest) -> dict[str, Any]:
         """Answer a request.
@@ -157,6 +163,7 @@ class Served:
         )
         current = self.live
         if current is not None and current.paired and current.challenger is live.challenger and not part.error:
+            self._unpaired.add(answered)
             asyncio.get_running_loop().call_soon(self._pair, live, part, asked.rows, answered)
         else:
             self._log.add(answered)
@@ -166,29 +173,42 @@ class Served:
         challenger = live.challenger
         assert challenger is not None  # noqa: S101  only called where there is one
         chosen = [rows[i] for i in part.places]
-        if part.variant == "challenger":
-            other: asyncio.Future[Any] = live.champion.batcher.submit(live.champion.scorer.encoder.encode(chosen))
-        else:
-            try:
+        other: asyncio.Future[Any]
+        try:
+            if part.variant == "challenger":
+                other = live.champion.batcher.submit(live.champion.scorer.encoder.encode(chosen))
+            else:
                 other = challenger.batcher.submit(_encode(challenger, chosen, part.encoded))
-            except Refusal:
-                self._log.add(answered)
-                return
+        except Exception as error:  # noqa: BLE001  the row was answered, and is logged whatever becomes of its pair
+            if not isinstance(error, Refusal):
+                _log.exception("%s: a row could not be put to the other version", self.name)
+            self._record(answered)
+            return
         other.add_done_callback(lambda done: self._paired(challenger, answered, done))
 
     def _paired(self, challenger: Challenger, answered: Answered, done: asyncio.Future[Any]) -> None:
-        if done.cancelled() or done.exception() is not None:
-            challenger.tally.dropped_pairs += len(answered.keys)
-        elif answered.variant == "challenger":
-            answered.other = done.result()
-            challenger.guard.pairs(answered.scores, answered.other)
-        else:
-            scores, _ = done.result()
-            fine = valid(scores)
-            challenger.guard.outputs(int((~fine).sum()), len(scores))
-            answered.other = np.where(fine, scores, np.nan)
-            challenger.guard.pairs(answered.other[fine], answered.scores[fine])
-        self._log.add(answered)
+        if answered not in self._unpaired:  # closed meanwhile: the row is in the log already
+            return
+        try:
+            if done.cancelled() or done.exception() is not None:
+                challenger.tally.dropped_pairs += len(answered.keys)
+            elif answered.variant == "challenger":
+                answered.other = done.result()
+                challenger.guard.pairs(answered.scores, answered.other)
+            else:
+                scores, _ = done.result()
+                fine = valid(scores)
+                challenger.guard.outputs(int((~fine).sum()), len(scores))
+                answered.other = np.where(fine, scores, np.nan)
+                challenger.guard.pairs(answered.other[fine], answered.scores[fine])
+        finally:
+            self._record(answered)
+
+    def _record(self, answered: Answered) -> None:
+        """Log a row that waited for its pair, once."""
+        if answered in self._unpaired:
+            self._unpaired.remove(answered)
+            self._log.add(answered)
 
     def _tripped(self, guard: Guardrails) -> None:
         live = self.live
