@@ -1,11 +1,12 @@
 """The prediction log's reading end: Parquet files of all replicas, joined with outcomes by DuckDB.
 
-See ``serving.log`` for the layout. Nothing is ever changed in place, so a reader sees whole files only.
+See ``serving.log`` for the layout. Nothing is ever changed in place, so a reader sees whole files only. What became
+known more than a day before the first prediction that is read was not an outcome of any of them, and is not looked at.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,16 +82,28 @@ class ParquetPredictions:
                 return datetime.fromtimestamp(row[0] / 1e6, tz=UTC)
         return None
 
+    def _feedback(self, model: str, first: date, last: date) -> list[Path]:
+        """The files of outcomes that became known on these days (UTC): a year of them is not read for a day's look."""
+        files = (self._root / model / "feedback").glob("date=*/*.parquet")
+        return sorted(file for file in files if first <= _date(file) <= last)
+
     def _query(self, model: str, files: list[Path], start: datetime, end: datetime, as_of: datetime) -> pd.DataFrame:
         if not files:
             return _empty()
-        labels = sorted((self._root / model / "feedback").glob("date=*/*.parquet"))
+        # An outcome is known after it was asked for. A day's margin is for clocks that differ.
+        first = min(_date(file) for file in files) - timedelta(days=1)
+        labels = self._feedback(model, first, as_of.astimezone(UTC).date())
         feedback = _files(labels) if labels else _NO_FEEDBACK
         query = _JOIN.format(predictions=_files(files), feedback=feedback)
         frame: pd.DataFrame = _run(query, {"start": start, "end": end, "as_of": as_of}).df()
         for name in _MOMENTS:
             frame[name] = frame[name].dt.tz_convert("UTC").astype("datetime64[us, UTC]")
         return frame
+
+
+def _date(file: Path) -> date:
+    """The day of the folder that a file of the log lies in: of the event, or of becoming known."""
+    return date.fromisoformat(file.parent.name.removeprefix("date="))
 
 
 def _run(query: str, values: dict[str, Any]) -> Any:

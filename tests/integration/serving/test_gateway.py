@@ -128,7 +128,7 @@ def test_the_split_is_sticky_and_pairs_are_logged(gateway: Gateway, arms: dict[s
     gateway.route(canary(arms, "new", 8000), 2)
     third = ask(gateway, 60)
     assert all(b["variant"] == "challenger" for a, b in zip(first, third, strict=True) if a["variant"] == "challenger")
-    known = datetime(2013, 4, 9, tzinfo=UTC).isoformat()
+    known = datetime.now(UTC).isoformat()
     outcomes = [{"key": f"F{i}", "label": i % 2, "known_at": known} for i in range(60)] * 2
     assert gateway.http.post(f"/v1/models/{MODEL}/feedback", json={"rows": outcomes}).status_code == 202
     assert gateway.stop() == 0
