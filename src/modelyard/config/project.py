@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 import importlib
 import sys
-from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -21,6 +20,14 @@ from modelyard.core.errors import ConfigError, NotFound
 from modelyard.core.value import ModelName
 
 _PACKAGE = "modelyard_projects"
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
+"""The name of a feature, a view or an entity: it becomes a column, and part of a table's name."""
+
+_OF_REQUEST = ("request_id", "key", "event_time", "served_at", "latency_ms", "error", "date")
+_OF_ANSWER = ("variant", "version", "release", "rollout", "generation", "score", "other_score", "label", "label_at")
+RESERVED = frozenset(_OF_REQUEST + _OF_ANSWER)
+"""Columns of the prediction log (``serving.log``), where each feature has a column too."""
 
 
 class _Spec(BaseModel):
@@ -91,15 +98,21 @@ class ModelSpec(_Spec):
     description: str
     owner: str
     source: SourceSpec
-    entities: dict[str, str] = Field(default_factory=dict)
+    entities: dict[Name, str] = Field(default_factory=dict)
     label: LabelSpec
-    feature_views: dict[str, ViewSpec] = Field(default_factory=dict)
-    features: dict[str, FeatureSpec] = Field(min_length=1)
+    feature_views: dict[Name, ViewSpec] = Field(default_factory=dict)
+    features: dict[Name, FeatureSpec] = Field(min_length=1)
     slices: tuple[str, ...] = ()
     feature_builder: str = ""
     lookback_days: float = Field(default=7, ge=0)
     network: str = ""
     bootstrap_as_of: str = ""
+
+    @model_validator(mode="after")
+    def _names_are_free(self) -> Self:
+        if taken := sorted(RESERVED & self.features.keys()):
+            raise ValueError(f"features may not be called {', '.join(taken)}: the prediction log has such columns")
+        return self
 
     @model_validator(mode="after")
     def _slices_exist(self) -> Self:
@@ -205,12 +218,6 @@ def load_project(name: str, settings: Settings) -> Project:
     if name not in folders:
         raise NotFound("model", name, known=folders, hint=f"`modelyard init {name}` makes one.")
     return _read_project(folders[name], settings)
-
-
-def load_projects(settings: Settings) -> Iterator[Project]:
-    """Load every model's folder, in order of name."""
-    for _, folder in sorted(project_folders(settings).items()):
-        yield _read_project(folder, settings)
 
 
 def _read_project(folder: Path, settings: Settings) -> Project:

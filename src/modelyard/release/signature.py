@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from modelyard.config.project import Name
 from modelyard.core.value import Finite, Value
 
 UNKNOWN_CODE = 0
@@ -20,9 +21,9 @@ class Input(Value):
     counted from 1, or ``UNKNOWN_CODE``. ``low`` and ``high`` bound the raw values that the gateway accepts.
     """
 
-    name: str
+    name: Name
     kind: Literal["numeric", "categorical"]
-    source: str
+    source: Name
     nullable: bool = False
     low: Finite | None = None
     high: Finite | None = None
@@ -42,7 +43,7 @@ class Signature(Value):
     key: str
     output: str = "probability"
     threshold: float = Field(default=0.5, gt=0, lt=1)
-    entities: dict[str, dict[str, str]] = Field(default_factory=dict)
+    entities: dict[Name, dict[Name, str]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _unique(self) -> Self:

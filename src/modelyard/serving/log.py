@@ -37,10 +37,6 @@ _log = logging.getLogger(__name__)
 _DAY = 86_400_000_000
 Names = tuple[str, ...]
 MOST_BUFFERED = 200_000
-_OF_REQUEST = ("request_id", "key", "event_time", "served_at", "latency_ms", "error", "date")
-_OF_ANSWER = ("variant", "version", "release", "rollout", "generation", "score", "other_score", "label", "label_at")
-RESERVED = frozenset(_OF_REQUEST + _OF_ANSWER)
-"""Columns of the log; no feature may have one of these names."""
 
 
 @dataclass(slots=True, eq=False)

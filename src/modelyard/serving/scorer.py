@@ -9,12 +9,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from modelyard.config.project import RESERVED
 from modelyard.core.errors import IntegrityError
 from modelyard.core.records import Release
 from modelyard.release.encode import probability
 from modelyard.release.signature import Calibration, Signature
 from modelyard.serving.encoding import Encoded, Encoder
-from modelyard.serving.log import RESERVED
 
 WARM_UP_CALLS = 50
 

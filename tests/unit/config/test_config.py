@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from modelyard.config.policies import Policy, load_policy
-from modelyard.config.project import load_project, load_projects, project_folders
+from modelyard.config.project import load_project, project_folders
 from modelyard.config.settings import Settings
 from modelyard.config.yaml_file import read_yaml
 from modelyard.core.errors import ConfigError, NotFound
@@ -47,7 +47,7 @@ def test_a_model_is_one_folder(settings: Settings) -> None:
     assert project.params == {"epochs": 2}
     assert project.spec.of(kind="numeric", source="request") == ("x",)
     assert project.spec.views == ("toy_view",)
-    assert [p.name for p in load_projects(settings)] == ["toy"]
+    assert list(project_folders(settings)) == ["toy"]
 
 
 @pytest.mark.parametrize(
@@ -56,6 +56,13 @@ def test_a_model_is_one_folder(settings: Settings) -> None:
         ({"lable": {}}, ["lable", "Did you mean 'label'?"]),
         ({"label": {"column": "y"}}, ["label.depends_on_answer", "<missing>"]),
         ({"label": {"column": "y", "depends_on_answer": False, "kind": "rank"}}, ["label.kind", "rank", "binary"]),
+        (
+            {"features": {"score": {"kind": "numeric", "from": "request"}}},
+            ["may not be called score", "prediction log"],
+        ),
+        ({"features": {'x" --': {"kind": "numeric", "from": "request"}}}, ['x" --', "[A-Za-z_]"]),
+        ({"feature_views": {'v"; --': {"entity": "machine", "ttl_hours": 3}}}, ['v"; --', "[A-Za-z_]"]),
+        ({"entities": {"ma chine": "id"}}, ["ma chine", "[A-Za-z_]"]),
         ({"slices": ["z"]}, ["slices name no feature: z", "x, c"]),
         ({"features": {"c": {"kind": "numeric", "from": "toy_vew"}}}, ["'toy_vew'", "request, toy_view"]),
         ({"feature_views": {"toy_view": {"entity": "engine", "ttl_hours": 3}}}, ["'engine'", "machine"]),

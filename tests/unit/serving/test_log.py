@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from modelyard.adapters.prediction_log import ParquetPredictions
+from modelyard.config.project import RESERVED
 from modelyard.core.window import Window
 from modelyard.serving import log as log_module
 from modelyard.serving.encoding import Encoded
@@ -73,6 +74,24 @@ async def test_a_label_is_not_known_before_its_time(tmp_path: Path) -> None:
     assert labels[1:] == [0.0, 0.0, 1.0]
 
 
+async def test_only_the_outcomes_of_days_that_can_matter_are_read(tmp_path: Path) -> None:
+    log = PredictionLog(tmp_path, "gateway-1")
+    log.add(answered(1, hours=24))
+    log.add(answered(2, hours=30))
+    log.feedback([label(1, 25, key="k1"), label(0, 47.9, key="k2"), label(1, 48, key="k2")])
+    log.feedback([label(1, hours, key="other") for hours in (-48, -0.1)])
+    await log.close()
+    for day in ("date=2013-04-07", "date=2013-04-08"):  # had one of these been opened, it would fail
+        for file in (tmp_path / "m" / "feedback" / day).iterdir():
+            file.write_text("no Parquet")
+    read = ParquetPredictions(tmp_path)
+    last = START + timedelta(hours=48)
+    assert read.joined("m", ALL, last)["label"].tolist() == read.rollout("m", "r")["label"].tolist() == [1.0, 1.0]
+    for file in (tmp_path / "m" / "feedback" / "date=2013-04-11").iterdir():
+        file.write_text("no Parquet")
+    assert read.joined("m", ALL, last - timedelta(minutes=1))["label"].tolist() == [1.0, 0.0]
+
+
 async def test_the_window_is_half_open(tmp_path: Path) -> None:
     log = PredictionLog(tmp_path, "gateway-1")
     for number, hours in enumerate([0, 23.99, 24, 48]):
@@ -124,6 +143,12 @@ async def test_what_cannot_be_written_costs_nobody_else(tmp_path: Path) -> None:
     await log.close()
     assert (log.written, log.dropped, log.failed_writes) == (2, 2, 1)
     assert ParquetPredictions(tmp_path).joined("m", ALL, ALL.end)["label"].tolist() == [1.0]
+
+
+def test_no_feature_can_have_the_name_of_a_column_of_the_log() -> None:
+    one = answered(1, other=0.5)
+    assert set(log_module.answered_columns([one], one.names)) - {"distance", "carrier"} <= RESERVED
+    assert {"label", "label_at", "date"} <= RESERVED
 
 
 def test_the_gateway_imports_no_heavy_library() -> None:
