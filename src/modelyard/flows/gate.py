@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 from modelyard.config.policies import load_policy
 from modelyard.core.errors import Conflict, GateBlocked, IntegrityError
@@ -40,10 +40,17 @@ def decide(platform: Platform, release: Release, evidence: str | Sequence[Measur
     )
 
 
-def assess(platform: Platform, release_digest: str, evidence: str | Sequence[Measurement], as_of: datetime) -> Decision:
+def assess(
+    platform: Platform,
+    release_digest: str,
+    evidence: str | Sequence[Measurement],
+    as_of: datetime,
+    *,
+    now: datetime | None = None,
+) -> Decision:
     """Assess a candidate, record the decision, and mark the release ``ready`` if nothing blocks it.
 
-    The same evidence again records nothing new.
+    The same evidence again records nothing new. ``now`` is when it is done (audit log, incidents); by default, now.
 
     Raises:
         NotFound: there is no such release, or no such evidence.
@@ -55,17 +62,18 @@ def assess(platform: Platform, release_digest: str, evidence: str | Sequence[Mea
     if ledger.releases.state(release_digest) == "quarantined":
         raise Conflict(f"{release.model} version {release.version} is quarantined; train a new version")
     decision = decide(platform, release, evidence, as_of)
-    known = any(d.digest == decision.digest for d in ledger.journal.decisions(release.model, "gates", release_digest))
+    now = now or datetime.now(UTC)
+    earlier = ledger.journal.decisions(release.model, "gates", release_digest)
     ledger.journal.decide(decision)
-    if not known:
-        ledger.journal.audit(_event(decision))
+    if not earlier or earlier[-1].digest != decision.digest:
+        ledger.journal.audit(_event(decision, now))
     if decision.action == gates.BLOCKED:
         if ledger.releases.state(release_digest) == "ready":
             ledger.releases.mark(release_digest, "candidate", "new evidence: the gates block it now")
-        ledger.journal.raise_incident(_incident(release, decision))
+        ledger.journal.raise_incident(_incident(release, decision, now))
         raise GateBlocked(f"{release.model} version {release.version} may not ship: {'; '.join(decision.reasons)}")
     ledger.releases.mark(release_digest, "ready", decision.reasons[0])
-    ledger.journal.resolve_incident(_key(release), as_of, decision.reasons[0])
+    ledger.journal.resolve_incident(_key(release), now, decision.reasons[0])
     return decision
 
 
@@ -76,15 +84,16 @@ def _read(platform: Platform, release: Release, digest: str) -> tuple[Sequence[M
     return kept.measurements, kept.digest
 
 
-def _event(decision: Decision) -> AuditEvent:
+def _event(decision: Decision, now: datetime) -> AuditEvent:
     return AuditEvent(
-        at=decision.as_of,
+        at=now,
         actor=ACTOR,
         action=f"gates.{decision.action}",
         model=decision.model,
         subject=decision.subject,
         reason="; ".join(decision.reasons),
         digests=(decision.digest, *decision.evidence),
+        detail={"as_of": decision.as_of.isoformat()},
     )
 
 
@@ -92,7 +101,7 @@ def _key(release: Release) -> str:
     return f"gates:{release.digest}"
 
 
-def _incident(release: Release, decision: Decision) -> Incident:
+def _incident(release: Release, decision: Decision, now: datetime) -> Incident:
     failed = [v.check for v in decision.verdicts if v.blocks]
     return Incident(
         key=_key(release),
@@ -101,7 +110,7 @@ def _incident(release: Release, decision: Decision) -> Incident:
         severity=Severity.BLOCKER,
         title=f"{release.model} version {release.version} is blocked by {', '.join(failed)}",
         detail="\n".join(decision.reasons),
-        opened_at=decision.as_of,
+        opened_at=now,
         evidence=(decision.digest,),
         next_step="Read the reasons; mend data or model and retrain. A policy change is reviewed like code.",
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from modelyard.config.policies import load_policy
@@ -41,15 +41,17 @@ class Ask:
     timeout: timedelta
 
 
-def assess(platform: Platform, release: str, decision: str) -> RiskAssessment:
+def assess(platform: Platform, release: str, decision: str, *, now: datetime | None = None) -> RiskAssessment:
     """Weigh the risk of a release for a gate decision (both by digest), and record it.
+
+    Here and below ``now`` is when it is done, as the audit log has it; by default, now.
 
     Raises:
         NotFound: there is no such release or decision.
         EvidenceMissing: the decision is not the gates' newest one about this release.
     """
     manifest, gates = _subject(platform, release, decision)
-    return _assess(platform, manifest, gates)
+    return _assess(platform, manifest, gates, now)
 
 
 def risk(platform: Platform, release: str, decision: str) -> Level:
@@ -103,14 +105,13 @@ def answer(
     if why := quorum.void(given, question, policy):
         _audit(platform, manifest, given, "governance.refused", why)
         raise NotApproved(f"the answer of {by} does not count: {why}")
-    _keep(platform, manifest, given)
-    return given
+    return _keep(platform, manifest, given)
 
 
 def approve_automatically(platform: Platform, release: str, decision: str, at: datetime | None = None) -> Approval:
     """Record the automatic approval of a low-risk release.
 
-    ``at`` is by default the moment of the gate decision, so that a repeated task records the same approval.
+    ``at`` is by default now. A repeated task finds the approval that it gave before.
 
     Raises:
         NotApproved: the risk is high.
@@ -123,17 +124,23 @@ def approve_automatically(platform: Platform, release: str, decision: str, at: d
         release=release,
         decision=decision,
         by=POLICY_ACTOR,
-        at=at or gates.as_of,
+        at=at or datetime.now(UTC),
         answer="approve",
         automatic=True,
         comment=assessment.summary,
         where="policy",
     )
-    _keep(platform, manifest, given)
-    return given
+    return _keep(platform, manifest, given)
 
 
-def conclude(platform: Platform, release: str, decision: str, *, started_by: Collection[str] = ()) -> Decision:
+def conclude(
+    platform: Platform,
+    release: str,
+    decision: str,
+    *,
+    started_by: Collection[str] = (),
+    now: datetime | None = None,
+) -> Decision:
     """Decide on the answers so far and record it; returns only if the release is approved.
 
     Raises:
@@ -147,7 +154,7 @@ def conclude(platform: Platform, release: str, decision: str, *, started_by: Col
     known = _recorded(platform, manifest, concluded.action)
     platform.ledger.journal.decide(concluded)
     if concluded.digest not in known:
-        platform.ledger.journal.audit(_concluded(concluded))
+        platform.ledger.journal.audit(_concluded(concluded, now))
     if concluded.action != "approve":
         raise NotApproved(f"{manifest.model} version {manifest.version}: {concluded.summary}")
     return concluded
@@ -217,7 +224,7 @@ def _policy(platform: Platform, manifest: Release) -> GovernancePolicy:
     return load_policy(GovernancePolicy, "governance", platform.settings, manifest.model)
 
 
-def _assess(platform: Platform, manifest: Release, gates: Decision) -> RiskAssessment:
+def _assess(platform: Platform, manifest: Release, gates: Decision, now: datetime | None = None) -> RiskAssessment:
     """Assess and record once. The release itself may be champion by now: then its assessment stands."""
     policy = _policy(platform, manifest)
     champion = _rival(platform, manifest)
@@ -232,7 +239,7 @@ def _assess(platform: Platform, manifest: Release, gates: Decision) -> RiskAsses
     entry = _as_decision(assessment, gates)
     if entry.digest not in _recorded(platform, manifest, entry.action):
         platform.ledger.journal.decide(entry)
-        platform.ledger.journal.audit(_concluded(entry))
+        platform.ledger.journal.audit(_concluded(entry, now))
     return assessment
 
 
@@ -271,12 +278,14 @@ def _as_decision(assessment: RiskAssessment, gates: Decision) -> Decision:
     )
 
 
-def _keep(platform: Platform, manifest: Release, given: Approval) -> None:
-    """Record an answer; the audit log gets it once, however often a task is repeated."""
-    known = {a.digest for a in platform.ledger.journal.approvals(given.release)}
+def _keep(platform: Platform, manifest: Release, given: Approval) -> Approval:
+    """Record an answer; the audit log gets it once, however often a task is repeated. Returns the one on record."""
+    known = {(a.decision, a.by): a for a in platform.ledger.journal.approvals(given.release)}
     platform.ledger.journal.approve(given)
-    if given.digest not in known:
-        _audit(platform, manifest, given, f"governance.{given.answer}", given.comment or "without a comment")
+    if (earlier := known.get((given.decision, given.by))) is not None:
+        return earlier
+    _audit(platform, manifest, given, f"governance.{given.answer}", given.comment or "without a comment")
+    return given
 
 
 def _audit(platform: Platform, manifest: Release, given: Approval, action: str, reason: str) -> None:
@@ -293,13 +302,14 @@ def _audit(platform: Platform, manifest: Release, given: Approval, action: str, 
     platform.ledger.journal.audit(event)
 
 
-def _concluded(decision: Decision) -> AuditEvent:
+def _concluded(decision: Decision, now: datetime | None) -> AuditEvent:
     return AuditEvent(
-        at=decision.as_of,
+        at=now or datetime.now(UTC),
         actor=POLICY_ACTOR,
         action=f"governance.{decision.action}",
         model=decision.model,
         subject=decision.subject,
         reason="; ".join(decision.reasons),
         digests=(decision.digest, *decision.evidence),
+        detail={"as_of": decision.as_of.isoformat()},
     )

@@ -6,7 +6,7 @@ for the same moment and run gives the decision that was recorded.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,12 +40,19 @@ _NEXT_STEP = {
 
 
 def check(
-    platform: Platform, model: str, as_of: datetime, *, run_key: str = "", retraining_open: bool = False
+    platform: Platform,
+    model: str,
+    as_of: datetime,
+    *,
+    run_key: str = "",
+    retraining_open: bool = False,
+    now: datetime | None = None,
 ) -> Decision:
     """Check the model as of this moment and record what the governor decides.
 
     ``run_key`` names the run that asks; ``retraining_open`` says that a retraining of the model is under way. The
-    check's row is written last: an interrupted check is simply done again.
+    check's row is written last: an interrupted check is simply done again. ``now`` is when it is done (audit log,
+    incidents); by default, now.
 
     Raises:
         IntegrityError: the champion's bundle does not match its manifest.
@@ -61,8 +68,9 @@ def check(
     history = History(past=_past(earlier, as_of), retraining_open=retraining_open, rollout_open=rollout)
     decision = governor.decide(signals, history, policy, as_of)
     journal.decide(decision)
-    _incidents(platform, decision)
-    _audit(platform, decision, earlier, run_key)
+    now = now or datetime.now(UTC)
+    _incidents(platform, decision, now)
+    _audit(platform, decision, earlier, run_key, now)
     if not _asked_already(earlier, as_of):
         journal.check(model, as_of, _row(signals, decision, run_key))
     return decision
@@ -221,19 +229,19 @@ def _row(signals: Signals, decision: Decision, run_key: str) -> Json:
     }
 
 
-def _incidents(platform: Platform, decision: Decision) -> None:
+def _incidents(platform: Platform, decision: Decision, now: datetime) -> None:
     """Open an incident per cause of a page, and close those whose check has succeeded since."""
     journal, model = platform.ledger.journal, decision.model
     for verdict in (v for v in decision.verdicts if v.check in _INCIDENTS):
         if verdict.outcome is Outcome.FAILED:
-            journal.raise_incident(_incident(decision, verdict.check, verdict.reason, verdict))
+            journal.raise_incident(_incident(decision, verdict.check, verdict.reason, verdict, now))
         elif verdict.outcome is Outcome.SUCCESSFUL:
-            journal.resolve_incident(_key(model, verdict.check), decision.as_of, verdict.reason)
+            journal.resolve_incident(_key(model, verdict.check), now, verdict.reason)
     spent = decision.action == "page" and all(v.outcome is not Outcome.FAILED for v in _of(decision, *_INCIDENTS))
     if spent:
-        journal.raise_incident(_incident(decision, "budget", "; ".join(decision.reasons), None))
+        journal.raise_incident(_incident(decision, "budget", "; ".join(decision.reasons), None, now))
     elif _of(decision, governor.CALIBRATION)[:1] and decision.action in {"nothing", "retrain"}:
-        journal.resolve_incident(_key(model, "budget"), decision.as_of, decision.reasons[0])
+        journal.resolve_incident(_key(model, "budget"), now, decision.reasons[0])
 
 
 def _of(decision: Decision, *checks: str) -> list[Verdict]:
@@ -244,7 +252,7 @@ def _key(model: str, cause: str) -> str:
     return f"drift:{model}:{cause}"
 
 
-def _incident(decision: Decision, cause: str, detail: str, verdict: Verdict | None) -> Incident:
+def _incident(decision: Decision, cause: str, detail: str, verdict: Verdict | None, now: datetime) -> Incident:
     return Incident(
         key=_key(decision.model, cause),
         model=decision.model,
@@ -252,25 +260,25 @@ def _incident(decision: Decision, cause: str, detail: str, verdict: Verdict | No
         severity=verdict.severity if verdict else Severity.BLOCKER,
         title=f"{decision.model}: {detail.partition(':')[0]}",
         detail=detail,
-        opened_at=decision.as_of,
+        opened_at=now,
         evidence=(decision.digest,),
         next_step=_NEXT_STEP[cause],
     )
 
 
-def _audit(platform: Platform, decision: Decision, earlier: list[Json], run_key: str) -> None:
+def _audit(platform: Platform, decision: Decision, earlier: list[Json], run_key: str, now: datetime) -> None:
     """Retrainings each, everything else when it changes: an hourly "watch" must not drown the log."""
     before = next((row["action"] for row in reversed(earlier) if row["as_of"] != decision.as_of.isoformat()), "nothing")
     if decision.action in {"nothing", before} and decision.action != "retrain":
         return
     event = AuditEvent(
-        at=decision.as_of,
+        at=now,
         actor=ACTOR,
         action=f"drift.{decision.action}",
         model=decision.model,
         subject=decision.subject,
         reason="; ".join(decision.reasons),
         digests=(decision.digest, *decision.evidence),
-        detail={"run_key": run_key},
+        detail={"run_key": run_key, "as_of": decision.as_of.isoformat()},
     )
     platform.ledger.journal.audit(event)

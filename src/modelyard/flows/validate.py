@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from modelyard.config.project import load_project
 from modelyard.core.digest import digest_bytes, digest_file, short
 from modelyard.core.errors import ConfigError, ValidationFailed
@@ -14,11 +16,11 @@ SUITE = "expectations.yaml"
 ACTOR = "modelyard"
 
 
-def validate(platform: Platform, content: str) -> ValidationReport:
+def validate(platform: Platform, content: str, *, now: datetime | None = None) -> ValidationReport:
     """Run the model's reviewed suite over a snapshot, decide, and record the decision.
 
     A critical expectation that failed, or could not be evaluated, quarantines the snapshot for good, opens an incident
-    and raises; a warning is recorded and lets the snapshot pass.
+    and raises; a warning is recorded and lets the snapshot pass. ``now`` is when it is done; by default, now.
 
     Raises:
         ValidationFailed: the snapshot is quarantined.
@@ -33,7 +35,7 @@ def validate(platform: Platform, content: str) -> ValidationReport:
     decision = decide(snapshot, report, digest_file(suite))
     platform.ledger.journal.decide(decision)
     if decision.action == "quarantine":
-        _quarantine(platform, snapshot, decision, report)
+        _quarantine(platform, snapshot, decision, report, now or datetime.now(UTC))
         raise ValidationFailed(
             f"snapshot {short(content)} of {snapshot.model} is quarantined: {'; '.join(decision.reasons)}. "
             f"The report is {report.document}; mend the source, then take a new snapshot."
@@ -65,7 +67,9 @@ def decide(snapshot: Snapshot, report: ValidationReport, suite: str) -> Decision
     )
 
 
-def _quarantine(platform: Platform, snapshot: Snapshot, decision: Decision, report: ValidationReport) -> None:
+def _quarantine(
+    platform: Platform, snapshot: Snapshot, decision: Decision, report: ValidationReport, now: datetime
+) -> None:
     ledger, why = platform.ledger, "; ".join(decision.reasons)
     ledger.snapshots.mark(snapshot.content, "quarantined", why)
     ledger.journal.raise_incident(
@@ -76,19 +80,20 @@ def _quarantine(platform: Platform, snapshot: Snapshot, decision: Decision, repo
             severity=Severity.BLOCKER,
             title=f"Snapshot {short(snapshot.content)} of {snapshot.model} is quarantined",
             detail=why,
-            opened_at=report.as_of,
+            opened_at=now,
             evidence=(report.document, decision.digest),
             next_step="Read the report, mend the source or the suite, take a new snapshot.",
         )
     )
     ledger.journal.audit(
         AuditEvent(
-            at=report.as_of,
+            at=now,
             actor=ACTOR,
             action="snapshot.quarantine",
             model=snapshot.model,
             subject=snapshot.content,
             reason=why,
             digests=(snapshot.content, decision.digest),
+            detail={"as_of": decision.as_of.isoformat()},
         )
     )

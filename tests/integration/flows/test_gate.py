@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,30 @@ def test_the_same_evidence_again_records_nothing_new(platform: Here) -> None:
     decisions = {gate.assess(platform, release.digest, evidence(release), NOW).digest for _ in range(3)}
     assert len(decisions) == 1
     assert platform.actions() == ["gates.ready"]
+
+
+def test_the_log_says_when_it_was_done_and_not_only_as_of_when(platform: Here) -> None:
+    release, now = platform.release(), NOW + timedelta(days=4000)
+    for _ in range(2):
+        with pytest.raises(GateBlocked):
+            gate.assess(platform, release.digest, [], NOW, now=now)
+        now += timedelta(minutes=1)
+    assert platform.actions() == ["gates.blocked"]
+    _, event = platform.ledger.journal.audit_log(MODEL)[-1]
+    [(_, _, incident)] = platform.ledger.journal.incidents(MODEL, open_only=True)
+    assert event.at == incident.opened_at == NOW + timedelta(days=4000)
+    assert event.detail["as_of"] == NOW.isoformat()
+
+
+def test_a_verdict_that_recurs_is_the_one_in_force_again(platform: Here) -> None:
+    release = platform.release()
+    sound, weak = evidence(release), evidence(release, brier=0.3)
+    first = gate.assess(platform, release.digest, sound, NOW)
+    with pytest.raises(GateBlocked):
+        gate.assess(platform, release.digest, weak, NOW)
+    assert gate.assess(platform, release.digest, sound, NOW) == first
+    assert platform.ledger.journal.decisions(MODEL, "gates", release.digest)[-1] == first
+    assert platform.actions() == ["gates.ready", "gates.blocked", "gates.ready"]
 
 
 def test_a_blocker_stops_the_line_and_says_why(platform: Here) -> None:

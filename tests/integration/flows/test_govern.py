@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,6 +79,19 @@ def test_repeated_tasks_add_nothing(platform: Here) -> None:
         govern.conclude(platform, release.digest, gates)
     assert len(platform.ledger.journal.approvals(release.digest)) == 1
     assert platform.actions() == ["gates.ready", "governance.risk_low", "governance.approve", "governance.approve"]
+
+
+def test_the_log_says_when_it_was_done_however_often_it_is_repeated(platform: Here) -> None:
+    release, gates = refit(platform)
+    done = NOW + timedelta(days=4000)
+    for minutes in range(2):
+        now = done + timedelta(minutes=minutes)
+        govern.assess(platform, release.digest, gates, now=now)
+        assert govern.approve_automatically(platform, release.digest, gates, now).at == done
+        govern.conclude(platform, release.digest, gates, now=now)
+    events = [event for _, event in platform.ledger.journal.audit_log(MODEL)][-3:]
+    assert [event.action for event in events] == ["governance.risk_low", "governance.approve", "governance.approve"]
+    assert {event.at for event in events} == {done}
 
 
 def test_high_risk_is_never_approved_automatically(platform: Here) -> None:

@@ -59,6 +59,14 @@ def test_a_calm_model_leaves_a_row_that_can_be_plotted(served: Here) -> None:
     assert served.actions() == []
 
 
+def test_the_log_says_when_the_check_was_done_and_as_of_when(served: Here) -> None:
+    done, quiet = NOW + timedelta(days=4000), NOW + timedelta(days=3)
+    monitor.check(served, MODEL, quiet, run_key="r1", now=done)
+    _, event = served.ledger.journal.audit_log(MODEL)[-1]
+    assert (event.action, event.at, event.detail["as_of"]) == ("drift.page", done, quiet.isoformat())
+    assert {i.opened_at for _, _, i in served.ledger.journal.incidents(MODEL, open_only=True)} == {done}
+
+
 def test_a_gap_asks_for_a_retraining_and_is_audited_once(served: Here) -> None:
     with_gap(served, 0.1)
     decision = monitor.check(served, MODEL, NOW, run_key="r1")
