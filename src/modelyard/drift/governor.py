@@ -14,7 +14,6 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Literal
 
-from modelyard.core.digest import short
 from modelyard.core.value import Digest, ModelName, Moment, Value
 from modelyard.core.verdict import Condition, Decision, Measurement, Outcome, Severity, Verdict
 from modelyard.core.window import Window
@@ -297,8 +296,3 @@ def _long(hours: float | None) -> str:
 
 def _time(moment: Moment | None) -> str:
     return "never" if moment is None else moment.strftime("%Y-%m-%dT%H:%MZ")
-
-
-def headline(decision: Decision) -> str:
-    """One line for a log: who is meant, what to do, why."""
-    return f"{decision.model} {short(decision.subject)}: {decision.action}: {'; '.join(decision.reasons)}"

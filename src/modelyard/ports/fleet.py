@@ -21,8 +21,8 @@ class Route(Value):
     """Who answers which share of a model's traffic.
 
     ``weight`` is the challenger's share in basis points (0 to 10,000); ``salt`` makes each release's sticky buckets its
-    own; with ``paired`` the arm that did not answer scores a sampled share of the same rows off the request path.
-    ``budget_alpha`` is the error level that this replica's guardrails may spend during the rollout.
+    own; with ``paired`` the arm that did not answer scores the same rows, every one, off the request path.
+    ``guardrails`` are the limits that each replica watches during the rollout.
     """
 
     model: ModelName

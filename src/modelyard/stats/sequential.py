@@ -16,9 +16,7 @@ Sources:
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from math import exp, inf, isfinite, lgamma, log, log1p, sqrt
+from math import exp, inf, isfinite, log, sqrt
 
 ODDS_RATIOS = (1.4, 2.0, 4.0, 16.0, 64.0)
 """The alternatives that the e-process bets on, as multiples of the tolerated odds, with equal stakes."""
@@ -82,34 +80,6 @@ class BernoulliEProcess:
         return total
 
 
-@dataclass(frozen=True, slots=True)
-class Moments:
-    """Count, mean and sum of squared deviations of a stream; mergeable (Chan, Golub, LeVeque 1979)."""
-
-    n: int = 0
-    mean: float = 0.0
-    m2: float = 0.0
-
-    def add(self, value: float) -> Moments:
-        """With one more value. Raises ``ValueError`` when it is not finite."""
-        if not isfinite(value):
-            raise ValueError(f"a mean over {value!r} means nothing")
-        return self.merge(Moments(n=1, mean=value))
-
-    def merge(self, other: Moments) -> Moments:
-        """The moments of both streams together."""
-        n = self.n + other.n
-        if n == 0:
-            return self
-        delta = other.mean - self.mean
-        return Moments(n, self.mean + delta * other.n / n, self.m2 + other.m2 + delta**2 * self.n * other.n / n)
-
-    @property
-    def variance(self) -> float:
-        """The unbiased variance; 0 with fewer than two values."""
-        return self.m2 / (self.n - 1) if self.n > 1 else 0.0
-
-
 def mixture_rho(n_opt: float, alpha: float) -> float:
     """The mixture's parameter which makes the sequence (nearly) tightest at ``n_opt`` observations.
 
@@ -140,7 +110,7 @@ def confidence_sequence(mean: float, variance: float, n: int, alpha: float, *, n
     Robbins' sequence with the running variance in the place of the known one. The guarantee holds as the first look
     grows: look no earlier than at some hundred values (the policy's minimum), or more where tails are heavy. With
     fewer than two values it is infinite: no evidence. A variance of zero gives a point, which is right for equal
-    scores and wrong for rare events not yet seen: for shares use ``bernoulli_sequence``.
+    scores and wrong for rare events not yet seen.
 
     Raises:
         ValueError: mean or variance is not finite, or the variance is negative.
@@ -155,37 +125,3 @@ def confidence_sequence(mean: float, variance: float, n: int, alpha: float, *, n
         return -inf, inf
     radius = robbins_radius(n, sqrt(variance), alpha, n_opt=n_opt)
     return mean - radius, mean + radius
-
-
-def bernoulli_sequence(failures: int, trials: int, alpha: float) -> tuple[float, float]:
-    """A confidence sequence for a share, exact at every number of trials: ``(low, high)`` at level ``1 - alpha``.
-
-    The rates ``p`` at which the uniform mixture of likelihoods has not yet reached ``1/alpha`` times the likelihood of
-    ``p`` (Robbins 1970). Without trials it is (0, 1).
-
-    >>> low, high = bernoulli_sequence(0, 1000, 0.05)
-    >>> low, round(high, 4)
-    (0.0, 0.0099)
-    """
-    if not 0 <= failures <= trials:
-        raise ValueError(f"{failures} failures in {trials} trials")
-    successes = trials - failures
-    mixture = lgamma(failures + 1) + lgamma(successes + 1) - lgamma(trials + 2)
-    bound = mixture + log(alpha)
-
-    def plausible(p: float) -> bool:
-        return (failures * log(p) if failures else 0.0) + (successes * log1p(-p) if successes else 0.0) > bound
-
-    best = failures / trials if trials else 0.5
-    return (
-        _edge(plausible, best, 0.0) if failures else 0.0,
-        _edge(plausible, best, 1.0) if successes else 1.0,
-    )
-
-
-def _edge(plausible: Callable[[float], bool], inside: float, outside: float) -> float:
-    """Bisect for the end of the plausible rates between a plausible one and an end that is not."""
-    while abs(outside - inside) > 1e-12:
-        middle = (inside + outside) / 2
-        inside, outside = (middle, outside) if plausible(middle) else (inside, middle)
-    return outside

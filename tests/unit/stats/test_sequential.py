@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from math import comb, exp, inf, lgamma, log, sqrt
+from math import comb, inf, log, sqrt
 
 import numpy as np
 import pytest
 
 from modelyard.stats.sequential import (
     BernoulliEProcess,
-    Moments,
-    bernoulli_sequence,
     confidence_sequence,
     mixture_rho,
     robbins_radius,
@@ -153,48 +151,3 @@ class TestConfidenceSequence:
     def test_corrupt_moments_are_refused(self, mean: float, variance: float) -> None:
         with pytest.raises(ValueError, match="finite mean and variance"):
             confidence_sequence(mean, variance, 100, 0.05, n_opt=100)
-
-
-class TestBernoulliSequence:
-    def test_covers_at_all_looks(self) -> None:
-        failed = np.random.default_rng(7).random((300, 800)) < 0.05
-        table: dict[tuple[int, int], bool] = {}
-        missed = 0
-        for counts in failed.cumsum(axis=1).tolist():
-            for n, k in enumerate(counts, 1):
-                if (k, n) not in table:
-                    mixture = lgamma(k + 1) + lgamma(n - k + 1) - lgamma(n + 2)
-                    table[k, n] = exp(mixture - k * log(0.05) - (n - k) * log(0.95)) >= 20
-            missed += any(table[k, n] for n, k in enumerate(counts, 1))
-        assert missed / 300 <= 0.05
-
-    @pytest.mark.parametrize(("failures", "trials"), [(0, 10), (3, 10), (10, 10), (50, 1000)])
-    def test_its_ends_are_where_the_mixture_reaches_the_bound(self, failures: int, trials: int) -> None:
-        low, high = bernoulli_sequence(failures, trials, 0.05)
-        assert 0 <= low <= failures / trials <= high <= 1
-        mixture = lgamma(failures + 1) + lgamma(trials - failures + 1) - lgamma(trials + 2)
-        for end in (e for e in (low, high) if 0 < e < 1):
-            ratio = mixture - failures * log(end) - (trials - failures) * log(1 - end)
-            assert ratio == pytest.approx(log(20), abs=1e-6)
-
-    def test_without_trials_nothing_is_known(self) -> None:
-        assert bernoulli_sequence(0, 0, 0.05) == (0.0, 1.0)
-
-
-class TestMoments:
-    def test_merging_streams_agrees_with_numpy(self) -> None:
-        values = np.random.default_rng(0).normal(5, 2, 101)
-        parts = [Moments(), Moments()]
-        for i, value in enumerate(values.tolist()):
-            parts[i % 2] = parts[i % 2].add(value)
-        both = parts[0].merge(parts[1])
-        assert (both.n, both.mean) == (101, pytest.approx(values.mean(), abs=1e-12))
-        assert both.variance == pytest.approx(values.var(ddof=1), abs=1e-12)
-
-    def test_nan_is_refused(self) -> None:
-        with pytest.raises(ValueError, match="means nothing"):
-            Moments().add(float("nan"))
-
-    def test_nothing_merged_with_nothing(self) -> None:
-        assert Moments().merge(Moments()) == Moments()
-        assert Moments().variance == 0.0
