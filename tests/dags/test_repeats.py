@@ -1,0 +1,61 @@
+"""Runs that are cleared or started anew while a rollout is under way, and runs that are given what they must refuse."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from fixtures.bundles import graph
+from fixtures.platforms import release_for
+
+from modelyard.flows import rollout
+from modelyard.rollout.state import RolloutState
+from modelyard.wiring import connect
+
+from .test_runs import MODEL, Stage, Users, stage  # noqa: F401  the fixture
+
+FIRST, FAULTY, INSISTED = 1, 2, 3
+
+
+def _champion(stage: Stage) -> None:  # noqa: F811
+    if stage.platform.ledger.releases.champion(MODEL) is None:
+        (found,) = stage.run("rollout", release=release_for(stage.platform, MODEL, FIRST, datetime.now(UTC)))
+        assert found["state"] == "success"
+
+
+def _save(stage: Stage, state: RolloutState) -> None:  # noqa: F811
+    rollouts = stage.platform.ledger.rollouts
+    rollouts.save(state.id, state.to_dict(), rollouts.get(state.id)[1])
+
+
+def test_a_run_that_is_repeated_goes_on_in_the_later_stage(stage: Stage) -> None:  # noqa: F811
+    _champion(stage)
+    release = release_for(stage.platform, MODEL, FAULTY, datetime.now(UTC), onnx=graph(fault="nan"))
+    here = connect(stage.platform.settings)
+    opened = rollout.start(here, release, datetime.now(UTC)).id
+    state = rollout.enter(here, opened, 0, datetime.now(UTC))
+    _save(stage, state.looked("advance", "a test", datetime.now(UTC)))
+    rollout.enter(here, opened, 1, datetime.now(UTC))
+    with Users(stage.gateway):
+        (found,) = stage.run("rollout", release=release)
+    assert found["tasks"]["stage_0"] == found["tasks"]["stage_1"] == "success"
+    assert found["tasks"]["roll_back"] == found["tasks"]["verify_closed"] == "success"
+    assert stage.platform.ledger.rollouts.current(MODEL) is None
+
+
+def test_a_promotion_that_a_person_began_is_ended(stage: Stage) -> None:  # noqa: F811
+    _champion(stage)
+    release = release_for(stage.platform, MODEL, INSISTED, datetime.now(UTC))
+    here = connect(stage.platform.settings)
+    opened = rollout.start(here, release, datetime.now(UTC)).id
+    state = rollout.enter(here, opened, 0, datetime.now(UTC))
+    _save(stage, state.begin_promotion("a person insists", "ann", datetime.now(UTC), by_hand=True))
+    (found,) = stage.run("rollout", release=release)
+    assert found["state"] == found["tasks"]["promote"] == "success"
+    assert rollout.read(here, opened).status == "promoted"
+
+
+def test_a_rollout_of_another_models_release_is_refused(stage: Stage) -> None:  # noqa: F811
+    release = release_for(stage.platform, "flight_delay", 1, datetime.now(UTC))
+    (found,) = stage.run("rollout", release=release)
+    assert (found["state"], found["tasks"]["start"]) == ("failed", "failed")
+    assert stage.platform.ledger.rollouts.history("flight_delay") == []
