@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from modelyard.config.project import load_project
 from modelyard.core.digest import digest_bytes, digest_file, short
-from modelyard.core.errors import ConfigError, ValidationFailed
+from modelyard.core.errors import ConfigError, Conflict, ValidationFailed
 from modelyard.core.records import AuditEvent, Incident, Snapshot
 from modelyard.core.verdict import Decision, Outcome, Severity
 from modelyard.ports.datasets import ValidationReport
@@ -19,11 +19,13 @@ ACTOR = "modelyard"
 def validate(platform: Platform, content: str, *, now: datetime | None = None) -> ValidationReport:
     """Run the model's reviewed suite over a snapshot, decide, and record the decision.
 
-    A critical expectation that failed, or could not be evaluated, quarantines the snapshot for good, opens an incident
-    and raises; a warning is recorded and lets the snapshot pass. ``now`` is when it is done; by default, now.
+    A critical expectation that failed, or could not be evaluated, quarantines the snapshot, opens an incident and
+    raises; a warning is recorded and lets the snapshot pass. Only a changed suite, which is reviewed like code, can
+    admit a quarantined snapshot; the audit log says so. ``now`` is when it is done; by default, now.
 
     Raises:
         ValidationFailed: the snapshot is quarantined.
+        Conflict: the very suite that quarantined the snapshot would admit it now.
         ConfigError: the model has no suite, or the suite is wrong.
     """
     snapshot = platform.ledger.snapshots.get(content)
@@ -40,7 +42,10 @@ def validate(platform: Platform, content: str, *, now: datetime | None = None) -
             f"snapshot {short(content)} of {snapshot.model} is quarantined: {'; '.join(decision.reasons)}. "
             f"The report is {report.document}; mend the source, then take a new snapshot."
         )
-    platform.ledger.snapshots.mark(content, "valid", decision.summary)
+    if platform.ledger.snapshots.state(content) == "quarantined":
+        _readmit(platform, snapshot, decision, now or datetime.now(UTC))
+    else:
+        platform.ledger.snapshots.mark(content, "valid", decision.summary)
     return report
 
 
@@ -74,7 +79,7 @@ def _quarantine(
     ledger.snapshots.mark(snapshot.content, "quarantined", why)
     ledger.journal.raise_incident(
         Incident(
-            key=f"validation:{snapshot.content}",
+            key=_key(snapshot),
             model=snapshot.model,
             kind="validation",
             severity=Severity.BLOCKER,
@@ -85,15 +90,31 @@ def _quarantine(
             next_step="Read the report, mend the source or the suite, take a new snapshot.",
         )
     )
-    ledger.journal.audit(
-        AuditEvent(
-            at=now,
-            actor=ACTOR,
-            action="snapshot.quarantine",
-            model=snapshot.model,
-            subject=snapshot.content,
-            reason=why,
-            digests=(snapshot.content, decision.digest),
-            detail={"as_of": decision.as_of.isoformat()},
-        )
+    ledger.journal.audit(_event(decision, "quarantine", now))
+
+
+def _readmit(platform: Platform, snapshot: Snapshot, decision: Decision, now: datetime) -> None:
+    ledger, content = platform.ledger, snapshot.content
+    earlier = ledger.journal.decisions(snapshot.model, "validation", content)
+    if decision.policy in {d.policy for d in earlier if d.action == "quarantine"}:
+        raise Conflict(f"snapshot {content} was quarantined by this very suite and stays so; take a new snapshot")
+    ledger.journal.audit(_event(decision, "readmit", now))
+    ledger.snapshots.readmit(content, decision.summary)
+    ledger.journal.resolve_incident(_key(snapshot), now, "a mended suite admits the snapshot")
+
+
+def _key(snapshot: Snapshot) -> str:
+    return f"validation:{snapshot.content}"
+
+
+def _event(decision: Decision, action: str, now: datetime) -> AuditEvent:
+    return AuditEvent(
+        at=now,
+        actor=ACTOR,
+        action=f"snapshot.{action}",
+        model=decision.model,
+        subject=decision.subject,
+        reason="; ".join(decision.reasons),
+        digests=(decision.subject, decision.digest, decision.policy),
+        detail={"as_of": decision.as_of.isoformat()},
     )

@@ -33,6 +33,9 @@ class Snapshots(Protocol):
     def mark(self, content: str, state: SnapshotState, reason: str) -> None:
         """Set the state. Raises ``Conflict`` when a quarantined snapshot is to become anything else."""
 
+    def readmit(self, content: str, reason: str) -> None:
+        """Make a quarantined snapshot valid: for ``flows.validate`` alone, when a mended suite admits it."""
+
     def of(self, model: str) -> list[Snapshot]:
         """All snapshots of a model, oldest first."""
 

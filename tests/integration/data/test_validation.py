@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from fixtures.flights import AS_OF, MODEL, WINDOW
+from fixtures.flights import AS_OF, MODEL, ROOT, WINDOW
 
 from modelyard.adapters.ge_validator import GreatExpectationsValidator
+from modelyard.core.digest import digest_file
 from modelyard.core.errors import ConfigError, Conflict, ValidationFailed
 from modelyard.core.records import Snapshot
 from modelyard.core.verdict import Outcome, Severity
@@ -60,6 +62,30 @@ def test_a_critical_failure_stops_the_line(flights: ConnectedPlatform, rows: pd.
         training_frame(flights, MODEL, content)
     with pytest.raises(ValidationFailed):
         validate(flights, content)
+
+
+def test_only_another_suite_admits_a_quarantined_snapshot(
+    flights: ConnectedPlatform, rows: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content, journal = put(flights, rows.assign(origin="XXX")), flights.ledger.journal
+    shipped, mended = ROOT / "projects" / MODEL / "expectations.yaml", tmp_path / "expectations.yaml"
+    mended.write_text("expectations:\n  - {type: ExpectColumnValuesToBeUnique, severity: critical, column: key}\n")
+    with pytest.raises(ValidationFailed):
+        validate(flights, content)
+    monkeypatch.setattr("modelyard.flows.validate.SUITE", mended)
+    now = AS_OF + timedelta(days=1)
+    for _ in range(2):
+        validate(flights, content, now=now)
+    assert flights.ledger.snapshots.state(content) == "valid"
+    events = [e for _, e in journal.audit_log(MODEL) if e.subject == content]
+    assert [e.action for e in events] == ["snapshot.quarantine", "snapshot.readmit"]
+    assert (events[-1].at, events[-1].detail["as_of"]) == (now, AS_OF.isoformat())
+    assert digest_file(mended) in events[-1].digests
+    assert not [i for _, state, i in journal.incidents(MODEL) if content in i.key and state == "open"]
+    monkeypatch.setattr("modelyard.flows.validate.SUITE", shipped)
+    with pytest.raises(ValidationFailed):
+        validate(flights, content)
+    assert flights.ledger.snapshots.state(content) == "quarantined"
 
 
 def test_a_warning_lets_pass_and_is_said(flights: ConnectedPlatform, rows: pd.DataFrame) -> None:

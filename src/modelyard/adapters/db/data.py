@@ -48,6 +48,12 @@ class PostgresSnapshots:
                 raise Conflict(f"snapshot {content} is quarantined and stays so; take a new snapshot of mended data")
             db.execute(update(t.snapshots).where(t.snapshots.c.content == content).values(state=state, reason=reason))
 
+    def readmit(self, content: str, reason: str) -> None:
+        table = t.snapshots
+        held = (table.c.content == content) & (table.c.state == "quarantined")
+        with self._engine.begin() as db:
+            db.execute(update(table).where(held).values(state="valid", reason=reason))
+
     def of(self, model: str) -> list[Snapshot]:
         query = select(t.snapshots.c.body).where(t.snapshots.c.model == model).order_by(t.snapshots.c.recorded_at)
         with self._engine.connect() as db:
