@@ -11,23 +11,24 @@ from modelyard.flows import rollout
 from modelyard.rollout.state import RolloutState
 from modelyard.wiring import connect
 
-from .test_runs import MODEL, Stage, Users, stage  # noqa: F401  the fixture
+from .conftest import MODEL, Stage
+from .test_runs import Users
 
 FIRST, FAULTY, INSISTED = 1, 2, 3
 
 
-def _champion(stage: Stage) -> None:  # noqa: F811
+def _champion(stage: Stage) -> None:
     if stage.platform.ledger.releases.champion(MODEL) is None:
         (found,) = stage.run("rollout", release=release_for(stage.platform, MODEL, FIRST, datetime.now(UTC)))
         assert found["state"] == "success"
 
 
-def _save(stage: Stage, state: RolloutState) -> None:  # noqa: F811
+def _save(stage: Stage, state: RolloutState) -> None:
     rollouts = stage.platform.ledger.rollouts
     rollouts.save(state.id, state.to_dict(), rollouts.get(state.id)[1])
 
 
-def test_a_run_that_is_repeated_goes_on_in_the_later_stage(stage: Stage) -> None:  # noqa: F811
+def test_a_run_that_is_repeated_goes_on_in_the_later_stage(stage: Stage) -> None:
     _champion(stage)
     release = release_for(stage.platform, MODEL, FAULTY, datetime.now(UTC), onnx=graph(fault="nan"))
     here = connect(stage.platform.settings)
@@ -42,7 +43,7 @@ def test_a_run_that_is_repeated_goes_on_in_the_later_stage(stage: Stage) -> None
     assert stage.platform.ledger.rollouts.current(MODEL) is None
 
 
-def test_a_promotion_that_a_person_began_is_ended(stage: Stage) -> None:  # noqa: F811
+def test_a_promotion_that_a_person_began_is_ended(stage: Stage) -> None:
     _champion(stage)
     release = release_for(stage.platform, MODEL, INSISTED, datetime.now(UTC))
     here = connect(stage.platform.settings)
@@ -54,7 +55,7 @@ def test_a_promotion_that_a_person_began_is_ended(stage: Stage) -> None:  # noqa
     assert rollout.read(here, opened).status == "promoted"
 
 
-def test_a_rollout_of_another_models_release_is_refused(stage: Stage) -> None:  # noqa: F811
+def test_a_rollout_of_another_models_release_is_refused(stage: Stage) -> None:
     release = release_for(stage.platform, "flight_delay", 1, datetime.now(UTC))
     (found,) = stage.run("rollout", release=release)
     assert (found["state"], found["tasks"]["start"]) == ("failed", "failed")
