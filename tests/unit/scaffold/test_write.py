@@ -19,7 +19,7 @@ END = datetime(2026, 1, 1, tzinfo=UTC)
 def test_the_skeleton_is_a_valid_model_on_its_own(tmp_path: Path) -> None:
     write_skeleton("churn", tmp_path / "projects", end=END)
     project = load_project("churn", Settings.from_env({"MODELYARD_ROOT": str(tmp_path)}))
-    rows = list(csv.DictReader((project.folder / "data.csv").open()))
+    rows = list(csv.DictReader((project.folder / "data.csv").read_text().splitlines()))
     spec = project.spec
     named = {spec.source.event_time, spec.source.known_at, spec.source.key, spec.label.column, *spec.features}
     assert named <= set(rows[0])
