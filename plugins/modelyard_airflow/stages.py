@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from modelyard.rollout.state import RolloutState
+
+
+SHORT_SECONDS = 30
+"""Shorter waits are waited out. Airflow hears some seconds late that a deferred task has let go of its worker; if it runs
+again by then, the scheduler takes it for killed and starts it anew ("finished with state success, but ... is running")."""
 
 
 class StageOperator(BaseOperator, SkipMixin):
@@ -49,17 +55,28 @@ class StageOperator(BaseOperator, SkipMixin):
 
     def look(self, context: Context, event: Any) -> Any:  # noqa: ARG002  Airflow's signature
         """Look at the stage, after the wait."""
-        from modelyard.flows import rollout
-
-        return self._go_on(context, acting(rollout.look)(platform(), self.rollout, datetime.now(UTC)))
+        return self._go_on(context, self._look())
 
     def _go_on(self, context: Context, state: RolloutState) -> str:
         self.log.info("look %d: %s: %s", state.looks, state.action, state.summary)
-        if state.status == "running" and state.stage == self.stage and state.action in ("hold", "ask"):
-            self.defer(trigger=DateTimeTrigger(moment=state.next_look_at), method_name="look")
-        if state.action != "advance":
+        if state.status == "running" and state.stage > self.stage:
+            return state.summary  # a cleared task: the rollout has left this stage, and a later task goes on with it
+        while state.status == "running" and state.action in ("hold", "ask") and state.next_look_at is not None:
+            wait = (state.next_look_at - datetime.now(UTC)).total_seconds()
+            if wait > SHORT_SECONDS:
+                self.defer(trigger=DateTimeTrigger(moment=state.next_look_at), method_name="look")
+            time.sleep(max(wait, 0))
+            state = self._look()
+            self.log.info("look %d: %s: %s", state.looks, state.action, state.summary)
+        if state.action in ("promote", "rollback") or state.status not in ("pending", "running"):
             self._end(context)
         return state.summary
+
+    def _look(self) -> RolloutState:
+        from modelyard.flows import rollout
+
+        looked: RolloutState = acting(rollout.look)(platform(), self.rollout, datetime.now(UTC))
+        return looked
 
     def _end(self, context: Context) -> None:
         """The rollout is decided: later stages are skipped at once, for the outcome is waiting to be carried out."""

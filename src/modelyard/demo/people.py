@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 
 from modelyard.core.errors import Unavailable
@@ -15,8 +16,11 @@ COMMENT = "Answered by a demo identity of `make run`; nobody has read the eviden
 class Approvers:
     """Answers every open question with "Approve", by an identity whom governance allows to answer it."""
 
-    def __init__(self, people: Mapping[str, AirflowUser]) -> None:
-        self._people = people
+    def __init__(self, people: Mapping[str, AirflowUser], *, after_seconds: float = 0.0) -> None:
+        """``after_seconds`` is how long a question is left open: the scheduler hears some seconds late that the asking
+        task waits, and takes one that is answered before that for killed."""
+        self._people, self._after = people, after_seconds
+        self._seen: dict[Question, float] = {}
 
     def answer(self, questions: Sequence[Question]) -> list[tuple[str, Question]]:
         """Answer the questions; returns who answered which.
@@ -24,7 +28,9 @@ class Approvers:
         Raises:
             Unavailable: none of the identities may answer.
         """
-        return [(self._answer(question), question) for question in questions]
+        now = time.monotonic()
+        ripe = [question for question in questions if now - self._seen.setdefault(question, now) >= self._after]
+        return [(self._answer(question), question) for question in ripe]
 
     def _answer(self, question: Question) -> str:
         allowed = [name for name in self._people if name in question.people]

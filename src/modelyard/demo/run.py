@@ -104,7 +104,7 @@ class _Demo:
         passwords, url = running.airflow_passwords, running.airflow_url
         users = {name: stack.enter_context(AirflowUser(url, name, passwords[name])) for name in (STARTER, *APPROVERS)}
         self._airflow = users.pop(STARTER)
-        approvers = None if options.interactive else Approvers(users)
+        approvers = None if options.interactive else Approvers(users, after_seconds=8.0)
         if options.interactive:
             for name in APPROVERS:
                 progress.say(f"log in at {url} as {name} / {passwords[name]}")
