@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 
 SHORT_SECONDS = 30
-"""Shorter waits are waited out. Airflow hears some seconds late that a deferred task has let go of its worker; if it runs
-again by then, the scheduler takes it for killed and starts it anew ("finished with state success, but ... is running")."""
+"""Shorter waits are waited out. Airflow hears some seconds late that a deferred task has let go of its worker; if it
+runs again by then, the scheduler takes it for killed and starts it anew ("finished with state success, but ...")."""
 
 
 class StageOperator(BaseOperator, SkipMixin):
