@@ -1,8 +1,10 @@
-"""Feature materialisation: build the offline views from what has landed, then bring the online store up to date."""
+"""Feature materialisation: build the offline views from what has landed, bring the online store up to date, and see that
+MLflow still says what the ledger says."""
 
 from __future__ import annotations
 
 from airflow.sdk import DAG
+from airflow.sdk.exceptions import AirflowSkipException
 from modelyard_airflow import catalogue
 from modelyard_airflow.tasks import AS_OF, as_of, common, flow, platform
 
@@ -27,6 +29,17 @@ def materialise(model: str, moment: str) -> int:
     return features.materialize(platform(), model, parse_moment(moment))
 
 
+@flow()
+def reconcile(model: str) -> list[str]:
+    """Bring MLflow's aliases and tags back in line with the ledger; returns what somebody had changed."""
+    from modelyard.flows import registry
+
+    here = platform()
+    if here.ledger.releases.champion(model) is None:
+        raise AirflowSkipException("there is no champion yet, so there is nothing to project")
+    return list(registry.reconcile(here, model))
+
+
 def features_dag(model: str) -> DAG:
     """The DAG of one model."""
     with DAG(
@@ -37,7 +50,7 @@ def features_dag(model: str) -> DAG:
         params=AS_OF,
         **common(model),
     ) as dag:
-        materialise(model, build(model))
+        materialise(model, build(model)) >> reconcile(model)
     return dag
 
 

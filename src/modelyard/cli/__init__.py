@@ -31,6 +31,7 @@ app.command()(records.releases)
 app.command()(records.decisions)
 app.command()(records.incidents)
 app.command()(records.resolve)
+app.command()(records.reconcile)
 app.command()(records.audit)
 
 

@@ -118,3 +118,18 @@ def releases(model: Model, as_json: AsJson = False) -> None:
         ]
         columns = ("version", "semver", "digest", "state", "as of", "reason")
         emit_table(f"Releases of {model}", columns, rows, empty=f"`modelyard train {model}` makes the first one.")
+
+
+def reconcile(model: Model, as_json: AsJson = False) -> None:
+    """Make MLflow's aliases and version tags say what the ledger says; reports what was different.
+
+    Example: modelyard reconcile flight_delay
+    """
+    from modelyard.flows.registry import reconcile as bring_in_line
+
+    with reported():
+        changed = bring_in_line(platform(), model)
+        if as_json:
+            emit_json(changed)
+            return
+        emit_table(f"Mended in MLflow for {model}", ("what",), [(line,) for line in changed], empty="They agree.")
