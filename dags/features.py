@@ -1,5 +1,7 @@
-"""Feature materialisation: build the offline views from what has landed, bring the online store up to date, and see that
-MLflow still says what the ledger says."""
+"""Feature materialisation: build the offline views from what has landed and bring the online store up to date.
+
+Each hour it also sees that MLflow still says what the ledger says.
+"""
 
 from __future__ import annotations
 
