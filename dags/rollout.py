@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from airflow.sdk import DAG, Param, TriggerRule
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from modelyard_airflow import catalogue
 from modelyard_airflow.stages import StageOperator
 from modelyard_airflow.tasks import common, flow, given, platform
@@ -19,21 +19,25 @@ PARAMS = {"release": Param("", type="string", description="Digest of the release
 
 
 @flow()
-def start() -> str:
+def start(model: str) -> str:
     """Open the rollout of the release; returns its id. The same release again finds the same rollout."""
     from modelyard.flows import rollout
 
-    return rollout.start(platform(), str(given("release")), datetime.now(UTC)).id
+    here, release = platform(), str(given("release"))
+    if (owner := here.ledger.releases.get(release).model) != model:
+        raise AirflowFailException(f"release {release} is of model {owner}, not of {model}")
+    return rollout.start(here, release, datetime.now(UTC)).id
 
 
 @flow(trigger_rule=TriggerRule.NONE_FAILED)
 def promote(opened: str) -> str:
-    """Make the release the champion, if every stage was passed."""
+    """Make the release the champion, if every stage was passed or a person has decided so."""
     from modelyard.flows import rollout
 
     here = platform()
     state = rollout.read(here, opened)
-    if state.action != "promote" or state.status in ("rolling_back", "rolled_back"):
+    earned = state.status == "running" and state.action == "promote"
+    if not earned and state.status not in ("promoting", "promoted"):
         raise AirflowSkipException(state.summary)
     return rollout.promote(here, opened, datetime.now(UTC)).summary
 
@@ -50,6 +54,17 @@ def roll_back(opened: str) -> str:
     return rollout.roll_back(here, opened, datetime.now(UTC)).summary
 
 
+@flow(trigger_rule=TriggerRule.NONE_FAILED)
+def verify_closed(opened: str) -> str:
+    """Fail unless the rollout has ended: a run that is green must not leave one open."""
+    from modelyard.flows import rollout
+
+    state = rollout.read(platform(), opened)
+    if not state.closed:
+        raise AirflowFailException(f"rollout {opened} is still open: {state.summary}; clear this run to go on with it")
+    return state.summary
+
+
 def rollout_dag(model: str) -> DAG:
     """The DAG of one model."""
     with DAG(
@@ -60,14 +75,14 @@ def rollout_dag(model: str) -> DAG:
         params=PARAMS,
         **common(model),
     ) as dag:
-        opened = start()
+        opened = start(model)
         stages = [
             StageOperator(task_id=f"stage_{n}", rollout=opened, stage=n, trigger_rule=TriggerRule.NONE_FAILED)
             for n in range(catalogue.rollout_stages(model))
         ]
         for before, after in zip([opened, *stages], stages, strict=False):
             before >> after
-        stages[-1] >> [promote(opened), roll_back(opened)]
+        stages[-1] >> [promote(opened), roll_back(opened)] >> verify_closed(opened)
     return dag
 
 
