@@ -139,8 +139,8 @@ def conclude(release: str, decision: str) -> str:
 
 def approvals(model: str, about: dict[str, Any]) -> list[PersonApproval]:
     """One question for each person whom governance asks for, one after the other: the next excludes those before."""
-    names = [f"approval_{n}" for n in range(1, catalogue.quorum(model) + 1)]
-    return [PersonApproval(task_id=name, earlier=names[:place], **about) for place, name in enumerate(names)]
+    seats = range(1, catalogue.quorum(model) + 1)
+    return [PersonApproval(task_id=f"approval_{seat}", seat=seat, **about) for seat in seats]
 
 
 def start_rollout(model: str) -> TriggerDagRunOperator:

@@ -15,6 +15,10 @@ from modelyard_airflow import catalogue
 from modelyard_airflow.stages import StageOperator
 from modelyard_airflow.tasks import common, flow, given, platform
 
+LOOK_RETRIES = 20
+"""When a worker ends slowly, Airflow may take the end of one look for the end of the task and start it anew (seen under
+load). A stage has many looks and starting it anew is harmless, so this must not use up its patience."""
+
 PARAMS = {"release": Param("", type="string", description="Digest of the release, as approved.")}
 
 
@@ -77,7 +81,13 @@ def rollout_dag(model: str) -> DAG:
     ) as dag:
         opened = start(model)
         stages = [
-            StageOperator(task_id=f"stage_{n}", rollout=opened, stage=n, trigger_rule=TriggerRule.NONE_FAILED)
+            StageOperator(
+                task_id=f"stage_{n}",
+                rollout=opened,
+                stage=n,
+                trigger_rule=TriggerRule.NONE_FAILED,
+                retries=LOOK_RETRIES,
+            )
             for n in range(catalogue.rollout_stages(model))
         ]
         for before, after in zip([opened, *stages], stages, strict=False):

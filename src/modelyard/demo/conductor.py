@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -15,6 +16,7 @@ from modelyard.demo.traffic import Traffic
 T = TypeVar("T")
 
 POLL_SECONDS = 1.0
+RIPE_AFTER_POLLS = 2
 SLOW_HOURS_PER_SECOND = 0.05
 """While a retraining runs: it takes minutes, and a model must not be days old when its rollout begins."""
 
@@ -39,6 +41,7 @@ class Conductor:
         self._model, self._airflow, self._approvers, self._tell = model, airflow, approvers, tell
         self._url, self._wait, self._sleep = airflow_url, wait_seconds, sleep
         self._shown: set[str] = set()
+        self._polls: Counter[str] = Counter()
         self._old_failures: set[str] | None = None
 
     def say(self, what: str) -> None:
@@ -123,7 +126,7 @@ class Conductor:
     def _answer(self) -> None:
         questions = self._airflow.questions(self.dag("retrain"))
         if self._approvers is not None:
-            for who, question in self._approvers.answer(questions):
+            for who, question in self._approvers.answer([q for q in questions if self._ripe(q)]):
                 self.say(f"{question.task_id}: approved by {who} (a demo identity)")
             return
         for question in questions:
@@ -131,6 +134,14 @@ class Conductor:
             if address not in self._shown:
                 self._shown.add(address)
                 self.say(f"{question.subject} Please answer as {' or '.join(question.people)}: {address}")
+
+    def _ripe(self, question: Question) -> bool:
+        """Whether the question has been open for a while, as it is before any person has read it.
+
+        Airflow may lose an answer that comes before the asking worker has ended, and then asks again.
+        """
+        self._polls[question.page] += 1
+        return self._polls[question.page] > RIPE_AFTER_POLLS
 
     def _check_failures(self) -> None:
         """A failed run stops the demo; what had failed before the demo began does not."""
