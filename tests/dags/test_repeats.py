@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from fixtures.bundles import graph
 from fixtures.platforms import release_for
 
+from modelyard.config.settings import Settings
 from modelyard.flows import rollout
 from modelyard.rollout.state import RolloutState
 from modelyard.wiring import connect
@@ -30,8 +31,8 @@ def _save(stage: Stage, state: RolloutState) -> None:
 
 def test_a_run_that_is_repeated_goes_on_in_the_later_stage(stage: Stage) -> None:
     _champion(stage)
-    release = release_for(stage.platform, MODEL, FAULTY, datetime.now(UTC), onnx=graph(fault="nan"))
-    here = connect(stage.platform.settings)
+    release = release_for(stage.platform, MODEL, FAULTY, datetime.now(UTC), onnx=graph(fault="raise"))
+    here = connect(Settings.from_env(stage.airflow.env))
     opened = rollout.start(here, release, datetime.now(UTC)).id
     state = rollout.enter(here, opened, 0, datetime.now(UTC))
     _save(stage, state.looked("advance", "a test", datetime.now(UTC)))
@@ -46,7 +47,7 @@ def test_a_run_that_is_repeated_goes_on_in_the_later_stage(stage: Stage) -> None
 def test_a_promotion_that_a_person_began_is_ended(stage: Stage) -> None:
     _champion(stage)
     release = release_for(stage.platform, MODEL, INSISTED, datetime.now(UTC))
-    here = connect(stage.platform.settings)
+    here = connect(Settings.from_env(stage.airflow.env))
     opened = rollout.start(here, release, datetime.now(UTC)).id
     state = rollout.enter(here, opened, 0, datetime.now(UTC))
     _save(stage, state.begin_promotion("a person insists", "ann", datetime.now(UTC), by_hand=True))
