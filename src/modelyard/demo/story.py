@@ -93,9 +93,18 @@ class Story:
         self._conductor.until(lambda: self._promoted() and not self._conductor.active("rollout"), traffic)
 
     def bad_version(self, traffic: Traffic) -> None:
-        """A bad version is made, passes every offline gate and is approved by two people."""
-        if self._bad() is None:
-            conf = {"reason": BAD_REASON, "overrides": {"serving_units": wrong_unit(self._project)}}
+        """A bad version is made, passes every offline gate and is approved by two people.
+
+        It is trained as of the champion's own moment, so it is the champion but for the unit: offline nobody can tell
+        the two apart.
+        """
+        champion = self._ledger.releases.champion(self._model)
+        if self._bad() is None and champion is not None:
+            conf = {
+                "as_of": champion.as_of.isoformat(),
+                "reason": BAD_REASON,
+                "overrides": {"serving_units": wrong_unit(self._project)},
+            }
             run = self._conductor.by_hand("retrain", BAD, conf)
             self._conductor.until(lambda: self._conductor.ended(run) and self._bad(), traffic, answering=True)
 
