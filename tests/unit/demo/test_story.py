@@ -56,7 +56,7 @@ def rollout(name: str, status: Any, strategy: Any = "canary") -> RolloutState:
 
 
 def release(**overrides: Any) -> Any:
-    return SimpleNamespace(overrides=overrides)
+    return SimpleNamespace(overrides=overrides, as_of=NOW)
 
 
 FINE, BROKEN = digest_json("fine"), digest_json("bad")
@@ -147,7 +147,7 @@ def test_retraining_promotion_and_rollback_are_read_from_the_ledger() -> None:
 
 def test_a_bad_version_is_ordered_by_hand_with_its_fault_on_record() -> None:
     airflow, states = FakeAirflow(), [FIRST_ROLLOUT]
-    book = ledger(rollouts=states, releases=RELEASES)
+    book = ledger(champion=release(), rollouts=states, releases=RELEASES)
 
     def made() -> None:
         airflow.put(dag_run(BAD, "success"))
@@ -161,6 +161,7 @@ def test_a_bad_version_is_ordered_by_hand_with_its_fault_on_record() -> None:
     assert (dag, run_id) == ("m__retrain", BAD)
     assert conf["overrides"] == {"serving_units": wrong_unit(Project(Path(), ModelSpec.model_validate(SPEC), {}))}
     assert conf["reason"]
+    assert conf["as_of"] == NOW.isoformat(), "the champion's own moment: but for the unit it is the champion"
 
 
 def test_a_bad_version_that_is_promoted_ends_the_demo_loudly() -> None:
