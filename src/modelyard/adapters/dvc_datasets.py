@@ -6,10 +6,10 @@ the platform works where there is none.
 
 from __future__ import annotations
 
+import logging
 import os
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,9 +108,9 @@ class DvcDatasets:
 
     def _initialise(self, repo: Any) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        # DVC greets on standard output, where a command's JSON belongs.
-        with redirect_stdout(sys.stderr):
-            repo.init(str(self._folder), no_scm=True).close()
+        # DVC logs its greeting on standard output, where a command's JSON belongs.
+        logging.getLogger("dvc").setLevel(logging.WARNING)
+        repo.init(str(self._folder), no_scm=True).close()
         remote = self._remote
         if "://" not in remote:
             Path(remote).mkdir(parents=True, exist_ok=True)
