@@ -24,7 +24,6 @@ from modelyard.config.yaml_file import read_yaml
 from modelyard.core.errors import ConfigError
 
 LOOPS = ("features", "monitor", "retrain", "rollout")
-SCHEDULES = Path(__file__).resolve().parents[2] / "dags" / "schedules.yaml"
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _SCHEDULED = ("features", "monitor", "retrain", "retry_delay")
 
@@ -53,11 +52,20 @@ def models(loop: str) -> list[str]:
 
 
 @lru_cache(maxsize=1)
+def schedules() -> Path:
+    """``dags/schedules.yaml`` of ``MODELYARD_ROOT``; where it has none, the one that came with these DAG files."""
+    own = settings().root / "dags" / "schedules.yaml"
+    packaged = Path(__file__).resolve().parent / "dags"  # in the wheel; in the repository it is at the top
+    dags = packaged if packaged.is_dir() else packaged.parents[2] / "dags"
+    return own if own.is_file() else dags / "schedules.yaml"
+
+
+@lru_cache(maxsize=1)
 def _file() -> Mapping[str, Any]:
-    data = read_yaml(SCHEDULES)
+    data = read_yaml(schedules())
     for section in data:
         if section not in ("default", "profiles", "models"):
-            raise ConfigError(section, section, ("default", "profiles", "models"), where=str(SCHEDULES))
+            raise ConfigError(section, section, ("default", "profiles", "models"), where=str(schedules()))
     return data
 
 
@@ -71,10 +79,10 @@ def schedule_text(model: str, loop: str) -> str:
     for section in sections:
         for key in section or {}:
             if key not in _SCHEDULED:
-                raise ConfigError(key, section[key], _SCHEDULED, where=str(SCHEDULES))
+                raise ConfigError(key, section[key], _SCHEDULED, where=str(schedules()))
         if section and loop in section:
             return str(section[loop])
-    raise ConfigError(f"default.{loop}", "<missing>", "a cron expression or a duration", where=str(SCHEDULES))
+    raise ConfigError(f"default.{loop}", "<missing>", "a cron expression or a duration", where=str(schedules()))
 
 
 def duration(text: str) -> timedelta | None:
@@ -102,7 +110,7 @@ def retry_delay(model: str) -> timedelta:
     """How long a failed task waits before it is tried again."""
     text = schedule_text(model, "retry_delay")
     if (delay := duration(text)) is None:
-        raise ConfigError("retry_delay", text, "a duration such as 30s", where=str(SCHEDULES))
+        raise ConfigError("retry_delay", text, "a duration such as 30s", where=str(schedules()))
     return delay
 
 
