@@ -58,5 +58,5 @@ def reported() -> Iterator[None]:
         yield
     except ModelyardError as error:
         errors.print(f"[bold red]{type(error).__name__}[/]: ", end="")
-        errors.print(str(error), markup=False, highlight=False)
+        errors.print(str(error), markup=False, highlight=False, soft_wrap=not errors.is_terminal)
         raise typer.Exit(1) from None

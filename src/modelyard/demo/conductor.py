@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from modelyard.core.errors import Unavailable
 from modelyard.demo.airflow_api import AirflowUser, DagRun, Question
+from modelyard.demo.asking import Asking
 from modelyard.demo.people import Approvers
 from modelyard.demo.progress import Narrator
 from modelyard.demo.traffic import Traffic
@@ -16,9 +16,9 @@ from modelyard.demo.traffic import Traffic
 T = TypeVar("T")
 
 POLL_SECONDS = 1.0
-RIPE_AFTER_POLLS = 2
-SLOW_HOURS_PER_SECOND = 0.05
-"""While a retraining runs: it takes minutes, and a model must not be days old when its rollout begins."""
+PACES = {"retrain": 0.05, "rollout": 4.0}
+"""Hours per second while a loop is active; else as fast as it goes. A model must not be days old when its rollout
+begins, and a stage needs its requests, not weeks of them."""
 
 _WATCHED = ("retrain", "rollout", "features")
 
@@ -30,18 +30,17 @@ class Conductor:
         self,
         model: str,
         airflow: AirflowUser,
-        approvers: Approvers | None,
+        approvers: Approvers | Asking,
         tell: Narrator,
         airflow_url: str,
         *,
         wait_seconds: float = 1800.0,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """``approvers`` None leaves the answers to a person."""
+        """``approvers`` answer what is asked; with ``Asking`` that is left to a person, who may take as long as Airflow
+        lets the question stand."""
         self._model, self._airflow, self._approvers, self._tell = model, airflow, approvers, tell
         self._url, self._wait, self._sleep = airflow_url, wait_seconds, sleep
-        self._shown: set[str] = set()
-        self._polls: Counter[str] = Counter()
         self._old_failures: set[str] | None = None
 
     def say(self, what: str) -> None:
@@ -80,7 +79,7 @@ class Conductor:
                 self._go_on(runs[-1])
 
     def _go_on(self, run: DagRun) -> None:
-        if run.state == "failed":
+        if run.state == "failed" and not self._blocked(run):
             self.say(f"{run.dag_id}: {run.dag_run_id} had failed; it goes on from there")
             self._airflow.clear_failed(run)
 
@@ -99,12 +98,17 @@ class Conductor:
         """Whether this task of the run was skipped."""
         return self._airflow.tasks(run).get(task) == "skipped"
 
+    def release(self, run: DagRun) -> str | None:
+        """The digest of the release that the run has made, if it has come so far."""
+        made = self._airflow.result(run, "train")
+        return None if made is None else str(made)
+
     def questions(self, run: DagRun) -> list[Question]:
         """Questions of a run that wait for an answer."""
         return [q for q in self._airflow.questions(run.dag_id) if q.dag_run_id == run.dag_run_id]
 
     def until(self, done: Callable[[], T], traffic: Traffic | None = None, *, answering: bool = False) -> T:
-        """Wait until something is true; returns it.
+        """Wait until something is true; returns it. While a person is asked (``answering``), without limit.
 
         Raises:
             Unavailable: a run has failed meanwhile, or nothing happens for too long.
@@ -114,42 +118,39 @@ class Conductor:
             if time.monotonic() > deadline:
                 raise Unavailable(f"nothing came of it in {self._wait:g} s; look at {self._url}")
             self._check_failures()
-            if answering:
-                self._answer()
+            if answering and self._wait_for_people():
+                deadline = time.monotonic() + self._wait
             if traffic is not None:
                 traffic.check()
-                traffic.pace.hours_per_second = SLOW_HOURS_PER_SECOND if self.active("retrain") else None
+                traffic.pace.hours_per_second = next((p for loop, p in PACES.items() if self.active(loop)), None)
             self._tell.now(self._now(traffic))
             self._sleep(POLL_SECONDS)
         return found
 
-    def _answer(self) -> None:
+    def _wait_for_people(self) -> bool:
+        """Whether a person has a question to answer; where the demo's identities answer, they do it at once."""
         questions = self._airflow.questions(self.dag("retrain"))
-        if self._approvers is not None:
-            for who, question in self._approvers.answer([q for q in questions if self._ripe(q)]):
-                self.say(f"{question.task_id}: approved by {who} (a demo identity)")
-            return
-        for question in questions:
-            address = f"{self._url}{question.page}"
-            if address not in self._shown:
-                self._shown.add(address)
-                self.say(f"{question.subject} Please answer as {' or '.join(question.people)}: {address}")
-
-    def _ripe(self, question: Question) -> bool:
-        """Whether the question has been open for a while, as it is before any person has read it.
-
-        Airflow may lose an answer that comes before the asking worker has ended, and then asks again.
-        """
-        self._polls[question.page] += 1
-        return self._polls[question.page] > RIPE_AFTER_POLLS
+        if isinstance(self._approvers, Asking):
+            self._approvers.show(questions)
+            return bool(questions)
+        for who, question in self._approvers.answer(questions):
+            self.say(f"{question.task_id}: approved by {who} (a demo identity)")
+        return False
 
     def _check_failures(self) -> None:
-        """A failed run stops the demo; what had failed before the demo began does not."""
+        """A failed run stops the demo; what had failed before the demo began does not, nor does a gate that says no."""
         failed = {f"{r.dag_id}/{r.dag_run_id}": r for loop in _WATCHED for r in self.runs(loop) if r.state == "failed"}
         if self._old_failures is None:
             self._old_failures = set(failed)
         for name in failed.keys() - self._old_failures:
-            raise Unavailable(self._why(failed[name]))
+            if not self._blocked(failed[name]):
+                raise Unavailable(self._why(failed[name]))
+            self._old_failures.add(name)
+            self.say(self._why(failed[name]))
+
+    def _blocked(self, run: DagRun) -> bool:
+        """Whether the gates stopped the run: nothing is broken, its release may not ship."""
+        return [task for task, state in self._airflow.tasks(run).items() if state == "failed"] == ["gate"]
 
     def _why(self, run: DagRun) -> str:
         broken = [task for task, state in self._airflow.tasks(run).items() if state == "failed"]

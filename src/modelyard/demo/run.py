@@ -17,7 +17,9 @@ from modelyard.config.project import load_project
 from modelyard.config.settings import Settings
 from modelyard.core.errors import ConfigError
 from modelyard.demo.airflow_api import AirflowUser
+from modelyard.demo.asking import Asking
 from modelyard.demo.conductor import Conductor
+from modelyard.demo.kept import StageTimes
 from modelyard.demo.people import APPROVERS, STARTER, Approvers
 from modelyard.demo.progress import Progress
 from modelyard.demo.replay import Pace, open_replay
@@ -74,7 +76,11 @@ def run(settings: Settings, options: Options, console: Console | None = None) ->
         ModelyardError: a stage did not come to its end. What was reached is kept, and the next run goes on from there.
     """
     console = console or Console()
-    progress = Progress(console)
+
+    def warn(what: str) -> None:
+        console.print(what, style="yellow", highlight=False, markup=False, soft_wrap=True)
+
+    progress = Progress(console, StageTimes(settings.home, warn))
     signal.signal(signal.SIGTERM, _stop)
     with progress.stage("services", TITLES["services"]):
         running = commands.up(settings, lambda name, what: progress.now(f"{name}: {what}"))
@@ -104,13 +110,13 @@ class _Demo:
         passwords, url = running.airflow_passwords, running.airflow_url
         users = {name: stack.enter_context(AirflowUser(url, name, passwords[name])) for name in (STARTER, *APPROVERS)}
         self._airflow = users.pop(STARTER)
-        approvers = None if options.interactive else Approvers(users, after_seconds=8.0)
+        asking = Asking(url, passwords, progress)
+        approvers = asking if options.interactive else Approvers(users, after_seconds=4.0)
         if options.interactive:
-            for name in APPROVERS:
-                progress.say(f"log in at {url} as {name} / {passwords[name]}")
+            progress.say(f"log in at {url} as {asking.logins(APPROVERS)}")
         self._platform = connect(settings)
         self._project = load_project(options.model, settings)
-        self._record = Record(settings.home / "demo" / "traffic.json")
+        self._record = Record(settings.home / "demo" / "traffic.json", progress.say)
         conductor = Conductor(options.model, self._airflow, approvers, progress, url)
         self._conductor, self._story = conductor, Story(self._platform, self._project, conductor)
 

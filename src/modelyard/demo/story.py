@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from modelyard.config.project import Project
@@ -9,6 +10,7 @@ from modelyard.core.errors import ConfigError, ModelyardError
 from modelyard.demo.airflow_api import DagRun
 from modelyard.demo.conductor import Conductor
 from modelyard.demo.traffic import Traffic
+from modelyard.flows.govern import CONCLUSIONS
 from modelyard.ports.platform import Platform
 from modelyard.rollout.state import RolloutState
 
@@ -20,6 +22,10 @@ BAD_REASON = "the demo offers a version whose input is read in the wrong unit at
 
 class DemoFailed(ModelyardError):
     """A stage did not come to its end; the message says where to look."""
+
+
+class Rejected(DemoFailed):
+    """A person has turned down what the demo cannot go on without; the message says how to try again."""
 
 
 class Story:
@@ -46,7 +52,7 @@ class Story:
     @property
     def ended(self) -> bool:
         """Whether everything that the demo shows has happened."""
-        return self._champion() and self._promoted() and self._caught()
+        return self._champion() and self._promoted() and (self._caught() or bool(self._bad_refusal()))
 
     def land(self) -> None:
         """Land what was known when the story begins, and set the clock there."""
@@ -65,16 +71,26 @@ class Story:
             self._conductor.until(lambda: self._conductor.ended(run))
 
     def first_champion(self) -> None:
-        """Train the first champion; ends when it waits for approval."""
+        """Train the first champion; ends when it waits for approval. One that was rejected is followed by another."""
         if not self._champion():
             conf = {"as_of": self.start.isoformat(), "reason": "first champion"}
-            run = self._conductor.by_hand("retrain", FIRST, conf)
+            run = self._conductor.by_hand("retrain", self._next_run(FIRST), conf)
             self._conductor.until(lambda: self._conductor.questions(run) or self._conductor.ended(run))
 
     def approval(self) -> None:
-        """Two people approve it: there is nothing to compare it with."""
+        """Two people approve it: there is nothing to compare it with.
+
+        Raises:
+            Rejected: one of them said no, so nothing goes live.
+        """
         if not self._champion() and (run := self._conductor.newest("retrain", FIRST)) is not None:
             self._conductor.until(lambda: self._conductor.ended(run), answering=True)
+            if refusal := self._refusal(run):
+                raise Rejected(
+                    f"the first champion will not go live: {refusal}. Without one the demo ends here. "
+                    f"`modelyard decisions {self._model}` shows the evidence. `make run` trains anew and asks again; "
+                    f"to get another model, first change params.yaml or {self._project.folder}."
+                )
 
     def first_rollout(self) -> None:
         """It goes live."""
@@ -85,8 +101,19 @@ class Story:
         self._conductor.until(lambda: self._promoted() or self._asked(), traffic)
 
     def retraining(self, traffic: Traffic) -> None:
-        """The new version is made, passes its gates and is approved automatically."""
-        self._conductor.until(lambda: self._promoted() or self._rollout_of_drift(), traffic, answering=True)
+        """The new version is made, passes its gates and is approved automatically.
+
+        Raises:
+            Rejected: its risk was high, and a person said no.
+        """
+        self._conductor.until(
+            lambda: self._promoted() or self._rollout_of_drift() or self._turned_down(), traffic, answering=True
+        )
+        if not self._promoted() and not self._rollout_of_drift():
+            raise Rejected(
+                f"the retraining that drift asked for came to nothing: {self._turned_down()}. The champion stays. "
+                "`make run` goes on and waits until drift asks again."
+            )
 
     def promotion(self, traffic: Traffic) -> None:
         """It is rolled out in stages under traffic."""
@@ -106,10 +133,15 @@ class Story:
                 "overrides": {"serving_units": wrong_unit(self._project)},
             }
             run = self._conductor.by_hand("retrain", BAD, conf)
-            self._conductor.until(lambda: self._conductor.ended(run) and self._bad(), traffic, answering=True)
+            self._conductor.until(
+                lambda: self._conductor.ended(run) and (self._bad() or self._refusal(run)), traffic, answering=True
+            )
 
     def rollback(self, traffic: Traffic) -> None:
-        """It is caught under traffic and rolled back."""
+        """It is caught under traffic and rolled back; what people have rejected never comes so far."""
+        if refusal := self._bad_refusal():
+            self._conductor.say(f"people stopped the bad version: {refusal}. There is nothing to roll back.")
+            return
         self._conductor.until(lambda: self._caught() and not self._conductor.active("rollout"), traffic)
 
     def _champion(self) -> bool:
@@ -119,9 +151,43 @@ class Story:
         return [RolloutState.model_validate(body) for body in self._ledger.rollouts.history(self._model)]
 
     def _asked(self) -> DagRun | None:
-        """The retraining that the drift asset has started, unless it found nothing left to do."""
+        """The retraining that the drift asset has started, unless it found nothing left to do or was turned down."""
+        return next((run for run in self._of_asset() if not self._refusal(run)), None)
+
+    def _of_asset(self) -> Iterator[DagRun]:
+        """Retrainings that the drift asset has started and that had something to do, newest first."""
         runs = [run for run in self._conductor.runs("retrain") if run.run_type == "asset_triggered"]
-        return next((run for run in reversed(runs) if not self._conductor.was_skipped(run, "plan")), None)
+        return (run for run in reversed(runs) if not self._conductor.was_skipped(run, "plan"))
+
+    def _turned_down(self) -> str:
+        """Why people did not want the newest retraining that drift has asked for; empty if they did, or may yet."""
+        newest = next(self._of_asset(), None)
+        return self._refusal(newest) if newest else ""
+
+    def _refusal(self, run: DagRun) -> str:
+        """Who turned down what the run has made, and why; empty unless governance has concluded so."""
+        digest = self._conductor.release(run)
+        if digest is None:
+            return ""
+        journal = self._ledger.journal
+        concluded = [d for d in journal.decisions(self._model, "governance", digest) if d.action in CONCLUSIONS]
+        if not concluded or concluded[-1].action != "reject":
+            return ""
+        version = self._ledger.releases.get(digest).version
+        said = [f'{a.by}: "{a.comment}"' for a in journal.approvals(digest) if a.answer == "reject" and a.comment]
+        return "; ".join([f"version {version} was {', '.join(concluded[-1].reasons)}", *said])
+
+    def _bad_refusal(self) -> str:
+        run = self._conductor.newest("retrain", BAD)
+        return "" if run is None or self._bad() is not None else self._refusal(run)
+
+    def _next_run(self, name: str) -> str:
+        """The id of the run that makes it: that of the newest one, or a new one if that was turned down."""
+        newest = self._conductor.newest("retrain", name)
+        if newest is None or not self._refusal(newest):
+            return name if newest is None else newest.dag_run_id
+        tried = [run for run in self._conductor.runs("retrain") if run.dag_run_id.startswith(name)]
+        return f"{name}-{len(tried) + 1}"
 
     def _of_drift(self) -> list[RolloutState]:
         canaries = [state for state in self._rollouts() if state.strategy == "canary"]

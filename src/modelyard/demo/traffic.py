@@ -2,44 +2,48 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from modelyard.core.errors import NotFound
 from modelyard.demo.gateway_client import Tally
+from modelyard.demo.kept import Warn, keep, kept
 from modelyard.demo.replay import Pace, Replay
+
+SAVE_SECONDS = 3.0
+"""How often the counts are saved meanwhile: a driver that is killed loses no more than these seconds."""
 
 
 class Record:
     """``traffic.json``: counts over all runs of the demo in one home."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, warn: Warn = lambda _: None) -> None:
         self._path = path
-        self.tally = Tally()
-        if path.is_file():
-            kept = json.loads(path.read_text(encoding="utf-8"))
-            self.tally = Tally(Counter(kept["sent"]), [(at, where, what) for at, where, what in kept["failures"]])
+        self.tally: Tally = kept(path, _tally, warn) or Tally()
 
     def save(self) -> None:
-        """Write the counts, whole or not at all."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        draft = self._path.with_suffix(".draft")
-        draft.write_text(json.dumps({"sent": dict(self.tally.sent), "failures": self.tally.failures}), encoding="utf-8")
-        draft.replace(self._path)
+        """Write the counts, whole or not at all; they may go on meanwhile."""
+        keep(self._path, {"sent": self.tally.sent.copy(), "failures": self.tally.failures.copy()})
+
+
+def _tally(content: Any) -> Tally:
+    sent = Counter({str(kind): int(count) for kind, count in content["sent"].items()})
+    return Tally(sent, [(float(at), str(where), str(what)) for at, where, what in content["failures"]])
 
 
 class Traffic:
     """A replay that runs until it is stopped or the past has ended."""
 
-    def __init__(self, replay: Replay, pace: Pace, record: Record) -> None:
-        self._replay, self.pace, self.record = replay, pace, record
-        self._thread = threading.Thread(target=self._run, name="replay", daemon=True)
+    def __init__(self, replay: Replay, pace: Pace, record: Record, *, save_seconds: float = SAVE_SECONDS) -> None:
+        self._replay, self.pace, self.record, self._save_seconds = replay, pace, record, save_seconds
+        self._thread = threading.Thread(target=self._guarded, args=(replay.run,), name="replay", daemon=True)
+        self._keeper = threading.Thread(target=self._guarded, args=(self._keep,), name="record", daemon=True)
         self._error: BaseException | None = None
         self._began, self._sent_before = time.monotonic(), record.tally.sent["predict"]
 
@@ -73,6 +77,7 @@ class Traffic:
 
     def __enter__(self) -> Self:
         self._thread.start()
+        self._keeper.start()
         return self
 
     def __exit__(
@@ -80,10 +85,15 @@ class Traffic:
     ) -> None:
         self.pace.stopped.set()
         self._thread.join()
+        self._keeper.join()
         self.record.save()
 
-    def _run(self) -> None:
+    def _keep(self) -> None:
+        while not self.pace.stopped.wait(self._save_seconds):
+            self.record.save()
+
+    def _guarded(self, work: Callable[[], object]) -> None:
         try:
-            self._replay.run()
+            work()
         except BaseException as error:  # noqa: BLE001  handed to the thread that watches
             self._error = error

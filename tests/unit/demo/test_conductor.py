@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,7 +10,8 @@ import pytest
 from fixtures.demo import FakeAirflow, Said, dag_run, question
 
 from modelyard.core.errors import Unavailable
-from modelyard.demo.conductor import SLOW_HOURS_PER_SECOND, Conductor
+from modelyard.demo.asking import Asking
+from modelyard.demo.conductor import PACES, Conductor
 from modelyard.demo.people import Approvers
 
 
@@ -26,7 +28,8 @@ class Turns:
 
 
 def conductor(airflow: FakeAirflow, said: Said, *turns: Any, people: bool = True, wait: float = 1800) -> Conductor:
-    approvers = Approvers(dict.fromkeys(("demo-approver-1", "demo-approver-2"), airflow)) if people else None  # type: ignore[misc]
+    identities = Approvers(dict.fromkeys(("demo-approver-1", "demo-approver-2"), airflow))  # type: ignore[arg-type]
+    approvers = identities if people else Asking("http://a", {"demo-approver-1": "pw"}, said)
     return Conductor("m", airflow, approvers, said, "http://a", wait_seconds=wait, sleep=Turns(*turns))  # type: ignore[arg-type]
 
 
@@ -61,7 +64,37 @@ def test_a_person_is_told_once_where_to_answer() -> None:
     watch.until(lambda: not airflow.open_questions, answering=True)
     assert airflow.answered == []
     address = "http://a/dags/m__retrain/runs/r1/tasks/approval_1/required_actions"
-    assert said.lines == [f"m: approve? Please answer as demo-approver-1: {address}"]
+    assert said.lines == [f"m: approve? Please answer at {address} as demo-approver-1 / pw"]
+
+
+def test_a_person_may_take_any_time_while_the_question_is_open() -> None:
+    airflow, said = FakeAirflow(open_questions=[question()]), Said()
+    turns = [lambda: time.sleep(0.03) for _ in range(4)]
+    watch = conductor(airflow, said, *turns, airflow.open_questions.clear, people=False, wait=0.06)
+    with pytest.raises(Unavailable, match=r"nothing came of it in 0\.06 s"):
+        watch.until(lambda: time.sleep(0.001), answering=True)  # type: ignore[func-returns-value]
+    assert airflow.open_questions == [], "only after the question was closed did the clock run"
+    closed = conductor(airflow, said, *turns, people=False, wait=0.06)
+    with pytest.raises(Unavailable):
+        closed.until(lambda: False, answering=True)
+
+
+def test_a_person_is_reminded_every_few_minutes_with_everything_that_is_needed() -> None:
+    said, now = Said(), [0.0]
+    asking = Asking("http://a", {"ann": "pw"}, said, clock=lambda: now[0])
+    first, second = question(people=("ann", "bob")), question("approval_2", ("ann",))
+    for moment in range(0, 500, 10):
+        now[0] = moment
+        asking.show([first] if moment < 490 else [second])
+    page = "http://a/dags/m__retrain/runs/r1/tasks/"
+    asked = f"m: approve? Please answer at {page}approval_1/required_actions as ann / pw or bob"
+    again = f"Still waiting, for as long as it takes: {asked}"
+    assert said.lines == [
+        asked,
+        again,
+        again,
+        f"m: approve? Please answer at {page}approval_2/required_actions as ann / pw",
+    ]
 
 
 def test_a_failed_run_stops_the_demo_and_says_why() -> None:
@@ -71,11 +104,30 @@ def test_a_failed_run_stops_the_demo_and_says_why() -> None:
         watch.until(lambda: False)
 
 
+def test_a_retraining_that_the_gates_block_is_told_and_the_demo_goes_on() -> None:
+    airflow, said = (
+        FakeAirflow(states={"r2": {"train": "success", "gate": "failed", "conclude": "upstream_failed"}}),
+        Said(),
+    )
+    watch = conductor(airflow, said, lambda: airflow.put(dag_run("r2", "failed")))
+    turns = iter(range(4))
+    assert watch.until(lambda: next(turns) == 3)
+    assert len(said.lines) == 1
+    assert "gate: what gate said." in said.lines[0]
+
+
+def test_a_blocked_retraining_of_an_earlier_demo_is_not_repeated() -> None:
+    airflow = FakeAirflow(states={"b": {"gate": "failed"}})
+    airflow.put(dag_run("b", "failed"))
+    conductor(airflow, Said()).revive()
+    assert airflow.cleared == []
+
+
 def test_what_had_failed_before_does_not_stop_it() -> None:
     airflow = FakeAirflow()
     airflow.put(dag_run("old", "failed"))
     turns = Turns()
-    watch = Conductor("m", airflow, None, Said(), "http://a", sleep=turns)  # type: ignore[arg-type]
+    watch = Conductor("m", airflow, Asking("", {}, Said()), Said(), "http://a", sleep=turns)  # type: ignore[arg-type]
     assert watch.until(lambda: turns.count > 2)
 
 
@@ -105,7 +157,7 @@ def test_traffic_slows_down_while_a_retraining_runs() -> None:
     said = Said()
     turns = [lambda: airflow.put(dag_run("r1")), lambda: airflow.put(dag_run("r1", "success"))]
     conductor(airflow, said, *turns).until(look, traffic)
-    assert seen == [None, None, SLOW_HOURS_PER_SECOND]
+    assert seen == [None, None, PACES["retrain"]]
     assert said.last == "m__retrain: running | Tue 09 Apr 00:00, 10 requests, 5/s, 0 failed"
 
 

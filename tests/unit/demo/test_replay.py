@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,38 @@ def test_the_record_is_kept_over_runs(tmp_path: Path) -> None:
     record.save()
     again = Record(path).tally
     assert (again.sent["predict"], again.failures, again.failed) == (3, [(1.5, "/predict", "503")], 1)
+
+
+def test_the_record_is_saved_meanwhile_so_that_a_killed_driver_loses_little(tmp_path: Path) -> None:
+    path, pace = tmp_path / "demo" / "traffic.json", Pace(hours_per_second=0.001)
+    log = Log()
+    record = Record(path)
+    log.tally = record.tally
+    with Traffic(replay(log, 9, pace), pace, record, save_seconds=0.02) as traffic:
+        deadline = time.monotonic() + 10
+        while Record(path).tally.sent["predict"] == 0 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        traffic.check()
+        assert Record(path).tally.sent["predict"] == record.tally.sent["predict"] > 0
+
+
+def test_a_record_that_cannot_be_saved_is_raised_where_somebody_looks(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    pace, record = Pace(hours_per_second=0.001), Record(tmp_path / "file" / "t.json")
+    traffic = Traffic(replay(Log(), 9, pace), pace, record, save_seconds=0.01)
+    with suppress(OSError), traffic:
+        traffic._keeper.join()
+    with pytest.raises(OSError, match="file"):
+        traffic.check()
+
+
+def test_a_damaged_record_starts_over_and_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    path.write_text('{"sent": {"predict": 3}, "failu')
+    said: list[str] = []
+    assert Record(path, said.append).tally.sent == {}
+    assert "damaged" in said[0]
+    assert path.with_name("t.json.damaged").exists()
 
 
 def test_progress_is_counted_from_where_it_began(tmp_path: Path) -> None:

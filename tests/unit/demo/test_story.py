@@ -13,8 +13,9 @@ from fixtures.demo import NOW, FakeAirflow, Said, dag_run, ledger
 from modelyard.config.project import ModelSpec, Project
 from modelyard.core.digest import digest_json
 from modelyard.core.errors import ConfigError
+from modelyard.demo.asking import Asking
 from modelyard.demo.conductor import Conductor
-from modelyard.demo.story import BAD, FEATURES, FIRST, DemoFailed, Story, wrong_unit
+from modelyard.demo.story import BAD, FEATURES, FIRST, DemoFailed, Rejected, Story, wrong_unit
 from modelyard.ports.fleet import Arm
 from modelyard.rollout.policy import RolloutPolicy
 from modelyard.rollout.state import Event, RolloutState
@@ -56,12 +57,23 @@ def rollout(name: str, status: Any, strategy: Any = "canary") -> RolloutState:
 
 
 def release(**overrides: Any) -> Any:
-    return SimpleNamespace(overrides=overrides, as_of=NOW)
+    return SimpleNamespace(overrides=overrides, as_of=NOW, version=1)
 
 
 FINE, BROKEN = digest_json("fine"), digest_json("bad")
 RELEASES = {digest_json("first"): release(), FINE: release(), BROKEN: release(serving_units={})}
 FIRST_ROLLOUT = rollout("first", "promoted", "first")
+SAID = Said()
+
+
+def refusal(book: Any, name: str) -> Any:
+    """Let governance have turned down the release that is called so, because ann said no."""
+    digest = digest_json(name)
+    decided = SimpleNamespace(action="reject", reasons=("rejected by ann",), subject=digest)
+    risky = SimpleNamespace(action="risk_high", reasons=("first_release",), subject=digest)
+    book.journal.decisions = lambda _, __, subject: [risky, decided] if subject == digest else []
+    book.journal.approvals = lambda _: [SimpleNamespace(by="ann", answer="reject", comment="too soon")]
+    return book
 
 
 class Once:
@@ -76,7 +88,7 @@ class Once:
 
 
 def story(airflow: FakeAirflow, book: Any, *turns: Any) -> Story:
-    conductor = Conductor("m", airflow, None, Said(), "http://a", sleep=Once(*turns))  # type: ignore[arg-type]
+    conductor = Conductor("m", airflow, Asking("", {}, SAID), SAID, "http://a", sleep=Once(*turns))  # type: ignore[arg-type]
     project = Project(Path(), ModelSpec.model_validate(SPEC), {})
     return Story(SimpleNamespace(ledger=book), project, conductor)  # type: ignore[arg-type]
 
@@ -168,6 +180,38 @@ def test_a_bad_version_that_is_promoted_ends_the_demo_loudly() -> None:
     book = ledger(champion=release(), rollouts=[rollout("bad", "promoted")], releases=RELEASES)
     with pytest.raises(DemoFailed, match="the bad version was promoted"):
         story(FakeAirflow(), book).rollback(traffic())
+
+
+def test_a_rejected_first_champion_ends_the_demo_and_the_next_run_trains_anew() -> None:
+    airflow = FakeAirflow(results={(FIRST, "train"): digest_json("first")})
+    airflow.put(dag_run(FIRST, "success"))
+    book = refusal(ledger(releases=RELEASES), "first")
+    with pytest.raises(Rejected, match=r'version 1 was rejected by ann; ann: "too soon".*`make run` trains anew'):
+        story(airflow, book).approval()
+    story(airflow, book, lambda: airflow.put(dag_run(f"{FIRST}-2", "success"))).first_champion()
+    story(airflow, book).approval()
+    assert [run.dag_run_id for run in airflow.kept["m__retrain"]] == [FIRST, f"{FIRST}-2"]
+
+
+def test_a_rejected_bad_version_leaves_nothing_to_roll_back_and_ends_well() -> None:
+    airflow = FakeAirflow(results={(BAD, "train"): BROKEN})
+    rollouts = [FIRST_ROLLOUT, rollout("fine", "promoted")]
+    book = refusal(ledger(champion=release(), rollouts=rollouts, releases=RELEASES), "bad")
+    told = story(airflow, book, lambda: airflow.put(dag_run(BAD, "success")))
+    told.bad_version(traffic())
+    told.rollback(traffic())
+    assert "rejected by ann" in SAID.lines[-1]
+    assert "nothing to roll back" in SAID.lines[-1]
+    assert told.ended
+
+
+def test_a_rejected_retraining_of_drift_is_told_and_the_next_run_waits_for_another() -> None:
+    airflow = FakeAirflow(results={("a1", "train"): FINE})
+    airflow.put(dag_run("a1", "success", kind="asset_triggered"))
+    book = refusal(ledger(champion=release(), rollouts=[FIRST_ROLLOUT], releases=RELEASES), "fine")
+    with pytest.raises(Rejected, match="drift asked for"):
+        story(airflow, book).retraining(traffic())
+    story(airflow, book, lambda: airflow.put(dag_run("a2", kind="asset_triggered"))).drift(traffic())
 
 
 def test_the_fault_is_a_unit() -> None:

@@ -18,7 +18,6 @@ from unit.demo.test_story import rollout
 from modelyard.core.digest import digest_json
 from modelyard.core.errors import ConfigError
 from modelyard.demo.gateway_client import Tally
-from modelyard.demo.progress import Progress
 from modelyard.demo.run import STAGES, Options, _show, summary_path
 from modelyard.demo.summary import summarise, write_summary
 from modelyard.rollout.state import Event
@@ -118,17 +117,3 @@ def test_options_name_their_stages() -> None:
     assert Options().stages == STAGES
     with pytest.raises(ConfigError, match="Did you mean 'rollback'"):
         Options(until="rolback")
-
-
-@pytest.mark.parametrize("terminal", [False, True])
-def test_progress_counts_time_and_says_each_change_once(terminal: bool) -> None:
-    out = StringIO()
-    progress = Progress(Console(file=out, force_terminal=terminal, width=100))
-    with progress.stage("data", "Flights land"):
-        progress.now("a | 1")
-        progress.now("a | 2")
-        progress.say("kept")
-    assert progress.seconds["data"] >= 0
-    assert out.getvalue().count("a | 1") == (0 if terminal else 1) or terminal
-    assert "a | 2" not in out.getvalue() or terminal
-    assert "kept" in out.getvalue()
