@@ -7,6 +7,7 @@ from typing import Any
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowSkipException
 from modelyard_airflow import catalogue
+from modelyard_airflow.generate import generate
 from modelyard_airflow.links import DriftReport, offer, report_page
 from modelyard_airflow.tasks import AS_OF, as_of, common, context, flow, is_busy, platform
 
@@ -50,8 +51,7 @@ def draw_report(model: str, checked: dict[str, Any]) -> None:
     champion = here.ledger.releases.champion(model)
     if champion is None:
         raise AirflowSkipException("there is no champion, so there is nothing to compare with")
-    reference, _ = features.training_frame(here, model, champion.snapshot)
-    path = monitor.report(here, model, parse_moment(checked["as_of"]), reference)
+    path = monitor.report(here, model, parse_moment(checked["as_of"]), features.frame_of(here, champion))
     offer(context(), DriftReport, report_page(path))
 
 
@@ -61,8 +61,7 @@ def monitor_dag(model: str) -> DAG:
         dag_id=catalogue.dag_id(model, "monitor"),
         description=f"{model}: drift, quality and the retrain governor",
         doc_md=__doc__,
-        schedule=catalogue.timetable(catalogue.schedule_text(model, "monitor")),
-        params=AS_OF,
+        schedule=catalogue.schedule(model, "monitor"),
         **common(model),
     ) as dag:
         checked = check(model)
@@ -71,5 +70,4 @@ def monitor_dag(model: str) -> DAG:
     return dag
 
 
-for name in catalogue.models("monitor"):
-    globals()[catalogue.dag_id(name, "monitor")] = monitor_dag(name)
+generate("monitor", monitor_dag, globals(), AS_OF)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowSkipException
 from modelyard_airflow import catalogue
+from modelyard_airflow.generate import generate
 from modelyard_airflow.tasks import AS_OF, as_of, common, flow, platform
 
 from modelyard.core.window import parse_moment
@@ -48,13 +49,11 @@ def features_dag(model: str) -> DAG:
         dag_id=catalogue.dag_id(model, "features"),
         description=f"{model}: offline views, then the online store",
         doc_md=__doc__,
-        schedule=catalogue.timetable(catalogue.schedule_text(model, "features")),
-        params=AS_OF,
+        schedule=catalogue.schedule(model, "features"),
         **common(model),
     ) as dag:
         materialise(model, build(model)) >> reconcile(model)
     return dag
 
 
-for name in catalogue.models("features"):
-    globals()[catalogue.dag_id(name, "features")] = features_dag(name)
+generate("features", features_dag, globals(), AS_OF)

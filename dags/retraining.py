@@ -14,7 +14,8 @@ from airflow.sdk import DAG, Param, TriggerRule, chain, task
 from airflow.sdk.exceptions import AirflowSkipException
 from modelyard_airflow import catalogue
 from modelyard_airflow.approvals import PersonApproval
-from modelyard_airflow.cause import answered, cause
+from modelyard_airflow.cause import Cause, answered, cause
+from modelyard_airflow.generate import generate
 from modelyard_airflow.links import MlflowRun, ValidationDocument, offer, report_page
 from modelyard_airflow.tasks import AS_OF, acting, as_of, common, context, flow, given, platform, started_by
 
@@ -32,8 +33,9 @@ Plan = dict[str, str]
 @flow()
 def plan(model: str) -> Plan:
     """Settle as of when, why and for whom; be skipped when there is nothing left to retrain for."""
-    found = cause(model, context(), as_of(model))
-    if why := answered(platform(), model, found):
+    here = platform()
+    found = cause(here, model, context(), as_of(model))
+    if why := answered(here, model, found):
         raise AirflowSkipException(why)
     return found.identifiers()
 
@@ -57,7 +59,9 @@ def validate(content: str) -> str:
     except ValidationFailed:
         # The button is needed most when the task has failed; the incident names the document.
         incidents = {found.key: found for _, _, found in here.ledger.journal.incidents(open_only=True)}
-        offer(context(), ValidationDocument, report_page(incidents[f"validation:{content}"].evidence[0]))
+        incident = incidents.get(f"validation:{content}")  # a person may have resolved it
+        if incident is not None and incident.evidence:
+            offer(context(), ValidationDocument, report_page(incident.evidence[0]))
         raise
     offer(context(), ValidationDocument, report_page(document))
     return content
@@ -78,6 +82,7 @@ def train(model: str, planned: Plan, content: str) -> str:
         author=planned["author"],
         overrides=given("overrides", {}),
         run_key=context()["dag_run"].run_id,
+        origin=Cause(**planned).origin(),
     )
     offer(context(), MlflowRun, here.tracking.run_url(release.mlflow_run_id))
     return release.digest
@@ -162,7 +167,6 @@ def retraining_dag(model: str) -> DAG:
         description=f"{model}: snapshot, validate, train, evaluate, gate, approve",
         doc_md=__doc__,
         schedule=catalogue.time_or_drift(model),
-        params=PARAMS,
         **common(model),
     ) as dag:
         planned = plan(model)
@@ -177,5 +181,4 @@ def retraining_dag(model: str) -> DAG:
     return dag
 
 
-for name in catalogue.models("retrain"):
-    globals()[catalogue.dag_id(name, "retrain")] = retraining_dag(name)
+generate("retrain", retraining_dag, globals(), PARAMS)

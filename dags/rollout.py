@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from airflow.sdk import DAG, Param, TriggerRule
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from modelyard_airflow import catalogue
+from modelyard_airflow.generate import generate
 from modelyard_airflow.stages import StageOperator
 from modelyard_airflow.tasks import common, flow, given, platform
 
@@ -76,7 +77,6 @@ def rollout_dag(model: str) -> DAG:
         description=f"{model}: staged rollout of a release under live traffic",
         doc_md=__doc__,
         schedule=None,
-        params=PARAMS,
         **common(model),
     ) as dag:
         opened = start(model)
@@ -96,5 +96,4 @@ def rollout_dag(model: str) -> DAG:
     return dag
 
 
-for name in catalogue.models("rollout"):
-    globals()[catalogue.dag_id(name, "rollout")] = rollout_dag(name)
+generate("rollout", rollout_dag, globals(), PARAMS)

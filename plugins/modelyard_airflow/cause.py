@@ -8,6 +8,8 @@ from typing import Any
 
 from airflow.sdk import Context
 
+from modelyard.core.digest import short
+from modelyard.core.errors import EvidenceMissing
 from modelyard.core.window import parse_moment
 from modelyard.ports.platform import Platform
 from modelyard_airflow.catalogue import drift_asset
@@ -25,21 +27,34 @@ class Cause:
     trigger: str
     author: str
     evidence: str = ""
+    run: str = ""
 
     def identifiers(self) -> dict[str, str]:
         """The form that is handed from task to task."""
         return asdict(self)
 
+    def origin(self) -> dict[str, str]:
+        """What the release keeps of it."""
+        return {key: value for key, value in asdict(self).items() if key in ("run", "trigger", "evidence") and value}
 
-def cause(model: str, context: Context, default_as_of: datetime) -> Cause:
-    """Read the run's cause from what started it; what a person gave comes first."""
+
+def cause(platform: Platform, model: str, context: Context, default_as_of: datetime) -> Cause:
+    """Read the run's cause from what started it; what a person gave comes first.
+
+    Raises:
+        EvidenceMissing: an asset's event started it that no decision of the governor stands behind.
+    """
     given: dict[str, Any] = {key: value for key, value in (context.get("params") or {}).items() if value}
     run = context["dag_run"]
     event = _newest_event(context)
+    if run.run_type == "asset_triggered":
+        _check(platform, model, event)
     moment = given.get("as_of") or event.get("as_of") or default_as_of.isoformat()
     person = run.triggering_user_name
     if event:
         found = (event.get("reason", "drift"), f"asset:{drift_asset(model).uri}", GOVERNOR, event.get("decision", ""))
+    elif run.run_type == "backfill":
+        found = ("a backfill", "backfill", person or "unknown", "")
     elif run.run_type == "scheduled":
         found = ("the weekly retraining", "schedule", CALENDAR, "")
     else:
@@ -51,6 +66,7 @@ def cause(model: str, context: Context, default_as_of: datetime) -> Cause:
         trigger=trigger,
         author=author,
         evidence=evidence,
+        run=run.run_id,
     )
 
 
@@ -58,18 +74,42 @@ def answered(platform: Platform, model: str, found: Cause) -> str:
     """Why the retraining is not needed any more; empty when it is.
 
     Events may wait behind a run that is active, so what asked for this run can have been answered by the one before.
+    What this very run made, before it was cleared, answers nothing; nor does a release that did not pass its gates.
     """
     if (rollout := platform.ledger.rollouts.current(model)) is not None:
         return f"rollout {rollout} is open; its outcome comes first"
-    if found.trigger == "manual":
+    if found.trigger in ("manual", "backfill"):
         return ""
+    if found.evidence:
+        judged, champion = (
+            platform.ledger.journal.decision(found.evidence).subject,
+            platform.ledger.releases.champion(model),
+        )
+        if champion is None or champion.digest != judged:
+            return f"the governor judged release {short(judged)}, which is not the champion any more"
     moment = parse_moment(found.as_of)
     for release, state in platform.ledger.releases.history(model):
-        if release.as_of >= moment and not release.overrides:
+        own = release.parts.get("run") == found.run
+        if release.as_of >= moment and state == "ready" and not own and not release.overrides:
             return (
                 f"version {release.version} ({state}) was trained as of {release.as_of:%Y-%m-%d %H:%M}, not before this"
             )
     return ""
+
+
+def _check(platform: Platform, model: str, event: dict[str, Any]) -> None:
+    """Anybody who may write to Airflow can make an asset's event; only the ledger says what the governor decided."""
+    digest = str(event.get("decision") or "")
+    if not digest:
+        raise EvidenceMissing(
+            "the event that started this run names no decision of the governor; start the run by hand"
+        )
+    decision = platform.ledger.journal.decision(digest)
+    about = (decision.kind, decision.action, decision.model)
+    if about != (GOVERNOR, "retrain", model):
+        raise EvidenceMissing(f"the event names decision {digest}, which is {about}, not that {model} be retrained")
+    if not event.get("as_of") or parse_moment(str(event["as_of"])) != decision.as_of:
+        raise EvidenceMissing(f"the event says as_of {event.get('as_of')}, its decision {decision.as_of.isoformat()}")
 
 
 def _newest_event(context: Context) -> dict[str, Any]:

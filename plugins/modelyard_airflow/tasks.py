@@ -122,7 +122,10 @@ def as_of(model: str) -> datetime:
     changes when the run is cleared.
     """
     if text := given("as_of"):
-        return parse_moment(str(text))
+        moment, reached = parse_moment(str(text)), platform().as_of(model, datetime.now(UTC))
+        if moment > reached:
+            raise AirflowFailException(f"as_of {moment.isoformat()} lies ahead; time has come to {reached.isoformat()}")
+        return moment
     run = context()["dag_run"]
     wall = run.data_interval_end or run.logical_date or run.run_after
     if wall is None:

@@ -24,7 +24,7 @@ from modelyard.ports.platform import Platform
 
 HOUR = timedelta(hours=1)
 LONGEST = timedelta(days=366)
-AHEAD = timedelta(hours=12)
+AHEAD = timedelta(hours=24)
 """How far the replay may be ahead of the newest drift check. Production checks each hour; without this bound a check
 every few seconds would see only every third or fourth replayed day."""
 
@@ -96,14 +96,15 @@ class Replay:
 def too_far(platform: Platform, model: str, start: datetime) -> Callable[[datetime], bool]:
     """Whether the replay, having come to a moment, must wait for the monitor.
 
-    Before there are as many whole windows of outcomes as are needed no check could ask for anything, so nothing waits.
+    Before there are as many whole windows of outcomes as are needed, and while a rollout is open, no check could ask
+    for anything, so nothing waits.
     """
     windows = load_policy(DriftPolicy, "drift", platform.settings, model).windows
     needed = windows.length_hours + (windows.needed - 1) * windows.step_hours
     judged_from = start + timedelta(hours=needed + windows.settle_hours)
 
     def far(reached: datetime) -> bool:
-        if reached < judged_from:
+        if reached < judged_from or platform.ledger.rollouts.current(model) is not None:
             return False
         checked = [datetime.fromisoformat(check["as_of"]) for check in platform.ledger.journal.checks(model)]
         return reached - max((at for at in checked if at <= reached), default=start) > AHEAD

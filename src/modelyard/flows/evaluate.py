@@ -80,10 +80,10 @@ def read_evidence(platform: Platform, model: str, digest: str) -> Evidence:
 
 
 def _measure(platform: Platform, release: Release, champion: str | None, as_of: datetime) -> Evidence:
-    from modelyard.flows.features import training_frame
+    from modelyard.flows.features import frame_of
 
     project = load_project(release.model, platform.settings)
-    frame, _ = training_frame(platform, release.model, release.snapshot)
+    frame = frame_of(platform, release)
     ours = read_bundle(platform.ledger.releases.bundle(release.digest), release.digest)
     theirs = read_bundle(platform.ledger.releases.bundle(champion), champion) if champion else None
     return measure_bundles(project, frame, ours, theirs, as_of)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ from typing import Any
 import pandas as pd
 
 from modelyard.config.project import Project, load_project
-from modelyard.core.errors import EvidenceMissing
+from modelyard.core.digest import short
+from modelyard.core.errors import ConfigError, EvidenceMissing, IntegrityError
+from modelyard.core.records import Release
 from modelyard.core.window import parse_moment
-from modelyard.data.frames import canonical, content_digest, write_text
+from modelyard.data.frames import canonical, content_digest, read_parquet, write_parquet, write_text
 from modelyard.data.landing import LandingZone
 from modelyard.data.locks import exclusive
 from modelyard.data.source import landing_zone
@@ -113,7 +116,7 @@ class _Recent:
 def training_frame(platform: Platform, model: str, content: str) -> tuple[pd.DataFrame, str]:
     """The rows of a valid snapshot with their features as they were at ``event_time``, and the digest of it all.
 
-    Deterministic: the same snapshot and code give the same digest.
+    Deterministic: the same snapshot and code give the same digest. The frame is kept under it for ``frame_of``.
 
     Raises:
         Conflict: validation has not admitted the snapshot.
@@ -123,4 +126,37 @@ def training_frame(platform: Platform, model: str, content: str) -> tuple[pd.Dat
     snapshot, rows = read_valid(platform, content)
     build(platform, model, snapshot.as_of)
     frame = platform.features.training_frame(project, rows)
-    return frame, content_digest(canonical(frame, project.spec.source.key), name=model)
+    digest = _digest(project, frame)
+    write_parquet(frame, _kept(platform, model, digest))
+    return frame, digest
+
+
+def frame_of(platform: Platform, release: Release) -> pd.DataFrame:
+    """The very frame that a release was trained on: as it was kept, or joined again where it is not at hand.
+
+    Raises:
+        Conflict: the release's snapshot is not valid (any more).
+        IntegrityError: joined again it is another frame than the one that the release names.
+    """
+    project, wanted = load_project(release.model, platform.settings), release.parts["training_frame"]
+    path = _kept(platform, release.model, wanted)
+    if path.is_file():
+        read_valid(platform, release.snapshot)
+        with suppress(ConfigError, IntegrityError, OSError, ValueError):  # damaged: joined again
+            if _digest(project, frame := read_parquet(path)) == wanted:
+                return frame
+    frame, digest = training_frame(platform, release.model, release.snapshot)
+    if digest != wanted:
+        raise IntegrityError(
+            f"version {release.version} was trained on frame {short(wanted)}; joining its snapshot now gives "
+            f"{short(digest)}, so what is measured on it would not be about that version; train a new one"
+        )
+    return frame
+
+
+def _digest(project: Project, frame: pd.DataFrame) -> str:
+    return content_digest(canonical(frame, project.spec.source.key), name=project.name)
+
+
+def _kept(platform: Platform, model: str, digest: str) -> Path:
+    return platform.settings.home / "features" / model / "frames" / f"{digest.removeprefix('sha256:')}.parquet"

@@ -63,8 +63,9 @@ def check(
     earlier = journal.checks(model, since=as_of - timedelta(days=policy.restraint.budget_days))
     if (done := _same_run(earlier, as_of, run_key)) is not None:
         return journal.decision(done)
-    signals = measure(platform, model, as_of, policy)
+    # Before the champion is read: a rollout that ends meanwhile must not leave the old champion without one.
     rollout = platform.ledger.rollouts.current(model) or ""
+    signals = measure(platform, model, as_of, policy)
     history = History(past=_past(earlier, as_of), retraining_open=retraining_open, rollout_open=rollout)
     decision = governor.decide(signals, history, policy, as_of)
     journal.decide(decision)

@@ -43,6 +43,7 @@ class Order:
     reason: str
     author: str
     overrides: dict[str, Any]
+    origin: dict[str, str]
     key: str
 
 
@@ -56,18 +57,20 @@ def train(
     author: str,
     overrides: Mapping[str, Any] | None = None,
     run_key: str = "",
+    origin: Mapping[str, str] | None = None,
     now: datetime | None = None,
 ) -> Release:
     """Train on the snapshot (its digest) and record the release as a candidate.
 
     ``overrides`` may hold ``params`` (numbers for this run) and ``serving_units`` (feature: scale, offset; changes the
     signature alone). ``run_key`` tells repetitions of one order from a new order that happens to be equal.
+    ``origin`` says what started it (``run``, ``trigger``, ``evidence``) and is kept among the release's parts.
 
     Raises:
         Conflict: the snapshot is not valid, is another model's, or holds what was not known at ``as_of``.
         ConfigError: a number or an override is not accepted.
     """
-    order = _order(platform, model, snapshot, as_of, reason, author, dict(overrides or {}), run_key)
+    order = _order(platform, model, snapshot, as_of, reason, author, dict(overrides or {}), run_key, origin or {})
     found = platform.tracking.find_run(model, RUN_KEY, order.key, finished=False)
     done = platform.ledger.releases.of_run(found) if found else None
     with _run(platform, order, found) as run:
@@ -84,6 +87,7 @@ def _order(
     author: str,
     overrides: dict[str, Any],
     run_key: str,
+    origin: Mapping[str, str],
 ) -> Order:
     project, snapshot = load_project(model, platform.settings), platform.ledger.snapshots.get(content)
     if snapshot.model != model:
@@ -95,7 +99,7 @@ def _order(
     recipe = plan_candidate(project, overrides)
     known = {"model": model, "snapshot": content, "parts": recipe.parts, "overrides": overrides}
     key = digest_json(known | {"as_of": as_of.isoformat(), "reason": reason, "run_key": run_key})
-    return Order(project, snapshot, recipe, as_of, reason, author, overrides, key)
+    return Order(project, snapshot, recipe, as_of, reason, author, overrides, dict(origin), key)
 
 
 @contextmanager
@@ -190,7 +194,7 @@ def _release(
         snapshot=order.snapshot.content,
         dvc_md5=order.snapshot.dvc_md5,
         files=digests,
-        parts=candidate.parts | {"dataset": order.snapshot.content, "run_key": order.key},
+        parts=order.origin | candidate.parts | {"dataset": order.snapshot.content, "run_key": order.key},
         metrics=candidate.metrics,
         overrides=order.overrides,
     )

@@ -116,6 +116,9 @@ def _embedded_airflow(config: RuntimeConfig) -> dict[str, str]:
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         # Tasks are coarse and import heavy libraries; a laptop with two cores gains nothing from more at a time.
         "AIRFLOW__CORE__PARALLELISM": "4",
+        # Airflow 3.3 may notice the end of a task only at its next heartbeat: at the default of 5 s most tasks that
+        # import much wait that long for nothing, and an answer given meanwhile can be lost.
+        "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(config.passwords_file),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{u}:{role}" for u, role in AIRFLOW_USERS.items()),
     }
