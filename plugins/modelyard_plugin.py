@@ -3,23 +3,40 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, ClassVar
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.plugins_manager import AirflowPlugin
 
+if TYPE_CHECKING:
+    from modelyard.ports.platform import Platform
+
+
+@lru_cache(maxsize=1)
+def _platform() -> Platform:
+    """The platform that the pages read from; connected when the first page is asked for."""
+    from modelyard_airflow.catalogue import settings
+
+    from modelyard.wiring import connect
+
+    return connect(settings())
+
 
 def _pages() -> list[dict[str, Any]]:
-    """The reports, where there is a web server; other processes that load plugins do not pay for one."""
+    """The pages, where there is a web server; other processes that load plugins do not pay for one."""
     if "fastapi" not in sys.modules:
         return []
-    from modelyard_airflow import REPORTS, catalogue, reports
+    from modelyard_airflow import REPORTS, RUNS, catalogue, reports, run_pages
 
-    app = reports.application(catalogue.settings().home / "docs")
-    return [{"app": app, "url_prefix": REPORTS, "name": "Modelyard reports"}]
+    documents = reports.application(catalogue.settings().home / "docs")
+    return [
+        {"app": documents, "url_prefix": REPORTS, "name": "Modelyard reports"},
+        {"app": run_pages.application(_platform), "url_prefix": RUNS, "name": "Modelyard runs"},
+    ]
 
 
 class ModelyardPlugin(AirflowPlugin):
-    """The page of reports, and its entry in the navigation."""
+    """The page of reports with its entry in the navigation, and the tab on each run's page."""
 
     name = "modelyard"
     fastapi_apps: ClassVar[list[Any]] = _pages()
@@ -30,5 +47,14 @@ class ModelyardPlugin(AirflowPlugin):
             "destination": "nav",
             "category": "browse",
             "url_route": "modelyard-reports",
+        }
+    ]
+    # Not an external view: Airflow shows those in a frame that forbids new tabs, so no link of it would open.
+    react_apps: ClassVar[list[Any]] = [
+        {
+            "name": "Modelyard",
+            "bundle_url": "modelyard/runs/tab.js",
+            "destination": "dag_run",
+            "url_route": "modelyard-run",
         }
     ]

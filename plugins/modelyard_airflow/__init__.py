@@ -2,3 +2,5 @@
 
 REPORTS = "/modelyard/reports"
 """Where the plugin serves the reports, below Airflow's own address."""
+RUNS = "/modelyard/runs"
+"""Where the plugin serves a page for each run."""

@@ -1,6 +1,6 @@
 """The pages that the platform keeps under ``<home>/docs``, served inside Airflow to people who are logged in.
 
-Files only, read only. The one place that touches Airflow's internal security module is ``signed_in``.
+Files only, read only.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from fastapi import Depends, FastAPI, HTTPException
+from fastapi import FastAPI, HTTPException
 from fastapi.responses import FileResponse, HTMLResponse, Response
 
-from modelyard_airflow import REPORTS
+from modelyard_airflow import REPORTS, access
 
 _KINDS = {
     ".css": "text/css",
@@ -38,13 +38,6 @@ _HEADERS = {
 }
 
 
-def signed_in() -> Any:
-    """The dependency that lets only people in whom Airflow knows (an internal name of Airflow 3.3)."""
-    from airflow.api_fastapi.core_api.security import get_user
-
-    return Depends(get_user)
-
-
 def find(root: Path, name: str) -> Path:
     """The file or folder that the name means below ``root``.
 
@@ -67,7 +60,7 @@ def application(root: Path, guard: Any = None) -> FastAPI:
     """The reports' pages; ``guard`` is the dependency that checks who asks (by default Airflow's)."""
     app = FastAPI(title="Modelyard reports", openapi_url=None, docs_url=None, redoc_url=None)
 
-    @app.get("/{name:path}", dependencies=[guard if guard is not None else signed_in()])
+    @app.get("/{name:path}", dependencies=[guard if guard is not None else access.signed_in()])
     def read(name: str) -> Response:
         target = find(root, name)
         if target.is_dir():

@@ -40,7 +40,7 @@ class GreatExpectationsValidator:
     def validate(self, snapshot: Snapshot, frame: pd.DataFrame, suite: Path, as_of: datetime) -> ValidationReport:
         """Evaluate all expectations; one that cannot be evaluated has outcome ``error``."""
         gx = _import()
-        home = self._folder / snapshot.model / short(snapshot.content, 16)
+        home = self._home(snapshot.model, snapshot.content)
         # A repeated validation replaces its documents: nothing of an interrupted one is left.
         shutil.rmtree(home, ignore_errors=True)
         home.mkdir(parents=True)
@@ -63,9 +63,16 @@ class GreatExpectationsValidator:
         )
         run = context.checkpoints.add(checkpoint).run(batch_parameters={"dataframe": frame})
         (result,) = run.run_results.values()
-        document = home / "gx" / "uncommitted" / "data_docs" / "local_site" / "index.html"
+        document = self.document(snapshot.model, snapshot.content)
         verdicts = tuple(_verdict(r, snapshot) for r in result.results)
         return ValidationReport(snapshot=snapshot.content, verdicts=verdicts, document=str(document), as_of=as_of)
+
+    def document(self, model: str, content: str) -> Path:
+        """The first page of the snapshot's Data Docs."""
+        return self._home(model, content) / "gx" / "uncommitted" / "data_docs" / "local_site" / "index.html"
+
+    def _home(self, model: str, content: str) -> Path:
+        return self._folder / model / short(content, 16)
 
 
 def _import() -> Any:

@@ -41,3 +41,6 @@ class Validator(Protocol):
 
     def validate(self, snapshot: Snapshot, frame: pd.DataFrame, suite: Path, as_of: Moment) -> ValidationReport:
         """Evaluate all expectations; an expectation that cannot be evaluated has outcome ``error``."""
+
+    def document(self, model: str, content: str) -> Path:
+        """Where the document about a model's snapshot (its digest) is kept; it may not have been made yet."""

@@ -131,10 +131,12 @@ class PostgresJournal:
         with self._engine.begin() as db:
             db.execute(row.on_conflict_do_update(index_elements=key, set_={"body": row.excluded.body}))
 
-    def checks(self, model: str, since: datetime | None = None) -> list[Json]:
+    def checks(self, model: str, since: datetime | None = None, until: datetime | None = None) -> list[Json]:
         query = select(t.drift_checks.c.body).where(t.drift_checks.c.model == model).order_by(t.drift_checks.c.as_of)
         if since is not None:
             query = query.where(t.drift_checks.c.as_of >= since)
+        if until is not None:
+            query = query.where(t.drift_checks.c.as_of <= until)
         with self._engine.connect() as db:
             return list(db.scalars(query))
 
