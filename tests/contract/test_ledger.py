@@ -98,6 +98,22 @@ def test_champions_follow_each_other(ledger: PostgresLedger) -> None:
     assert (ledger.releases.champion("toy"), ledger.releases.previous("toy")) == (two, one)
 
 
+def test_the_champion_to_go_back_to_is_never_one_that_was_left(ledger: PostgresLedger) -> None:
+    one, two, three, four = (release(n) for n in (1, 2, 3, 4))
+    for each in (one, two, three, four):
+        ledger.releases.add(each, "file:///x")
+    for number, each in enumerate((one, two, three, two), 1):
+        ledger.releases.crown("toy", each.digest, f"r{number}", NOW)
+    ledger.releases.mark(three.digest, "quarantined", "reverted")
+    assert (ledger.releases.champion("toy"), ledger.releases.previous("toy")) == (two, one)
+    ledger.releases.crown("toy", four.digest, "r5", NOW)
+    assert ledger.releases.previous("toy") == two
+    ledger.releases.mark(two.digest, "quarantined", "reverted")
+    assert ledger.releases.previous("toy") == one
+    ledger.releases.crown("toy", one.digest, "r6", NOW)
+    assert ledger.releases.previous("toy") is None
+
+
 def test_a_quarantined_release_never_becomes_champion(ledger: PostgresLedger) -> None:
     bad = release(1)
     ledger.releases.add(bad, "file:///x")

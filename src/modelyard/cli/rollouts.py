@@ -1,4 +1,4 @@
-"""``modelyard rollout``: where the traffic is, and the two brakes a person needs."""
+"""``modelyard rollout``: where the traffic is, and the brakes that a person needs."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from modelyard.rollout.state import RolloutState
 
 app = typer.Typer(help="Staged rollouts: look, stop, insist.", no_args_is_help=True)
 Why = Annotated[str, typer.Option(help="Why, for the audit log.", prompt="Why")]
+To = Annotated[int | None, typer.Option(help="The version to go back to; by default the champion before.")]
+By = Annotated[str, typer.Option(help="Who does it, for the audit log; by default the user of this machine.")]
 
 
 @app.command()
@@ -84,6 +86,18 @@ def promote(model: Model, why: Why) -> None:
         if rollout is None:
             raise NotFound("open rollout of", model)
         _say(flows.promote(here, rollout, datetime.now(UTC), by=_me(), why=why))
+
+
+@app.command()
+def revert(model: Model, why: Why, to: To = None, by: By = "") -> None:
+    """Go back from the champion to the one before it, now, and quarantine the release that is left.
+
+    Needs neither Airflow nor MLflow. After a crash, or when a replica was away, the same command goes on.
+
+    Example: modelyard rollout revert flight_delay --to 1 --by ann --why "delays are answered in hours"
+    """
+    with reported():
+        _say(flows.revert(platform(), model, by or _me(), why, datetime.now(UTC), to=to))
 
 
 @app.command()

@@ -103,8 +103,10 @@ def _rollout(state: RolloutState, log: pd.DataFrame, tally: Tally) -> Json:
 
 
 def _stages(state: RolloutState) -> Iterable[tuple[int, datetime, datetime | None]]:
-    """(stage, when it was entered, when it was left) of each stage that was entered."""
+    """(stage, when it was entered, when it was left) of each stage that was entered; a revert has none."""
     entered = [event for event in state.events if event.kind == "entered"]
+    if not entered:
+        return
     ends = [*(event.at for event in entered[1:]), state.events[-1].at if state.closed else None]
     yield from ((event.stage, event.at, end) for event, end in zip(entered, ends, strict=True))
 

@@ -4,6 +4,15 @@ from __future__ import annotations
 
 from modelyard.ports.platform import Platform
 
+STATE_TAG = "modelyard.state"
+
+
+def project_state(platform: Platform, release: str) -> None:
+    """Tag a release's version with the state that the ledger knows, ``quarantined`` above all. Idempotent."""
+    releases = platform.ledger.releases
+    body = releases.get(release)
+    platform.tracking.tag_version(body.model, body.version, {STATE_TAG: releases.state(release)})
+
 
 def project_aliases(platform: Platform, model: str) -> dict[str, int]:
     """Make ``champion``, ``previous`` and ``challenger`` say what the ledger says; returns them. Idempotent."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modelyard.flows.projections import project_aliases
+from modelyard.flows.projections import STATE_TAG, project_aliases
 from modelyard.ports.platform import Platform
 
 ALIASES = ("champion", "previous", "challenger")
@@ -24,7 +24,7 @@ def reconcile(platform: Platform, model: str) -> tuple[str, ...]:
     ]
     wanted = _tags(platform, model)
     for version, found in sorted(platform.tracking.versions(model).items()):
-        tags = wanted.get(version, {"modelyard.state": UNRELEASED})
+        tags = wanted.get(version, {STATE_TAG: UNRELEASED})
         wrong = {key: value for key, value in tags.items() if found.get(key) != value}
         if wrong:
             platform.tracking.tag_version(model, version, wrong)
@@ -35,7 +35,7 @@ def reconcile(platform: Platform, model: str) -> tuple[str, ...]:
 def _tags(platform: Platform, model: str) -> dict[int, dict[str, str]]:
     return {
         release.version: {
-            "modelyard.state": state,
+            STATE_TAG: state,
             "modelyard.release": release.digest,
             "modelyard.semver": release.semver,
         }

@@ -12,11 +12,13 @@ from datetime import datetime
 from modelyard.config.project import load_project
 from modelyard.core.digest import digest_json, short
 from modelyard.core.errors import Conflict, Unavailable
-from modelyard.core.records import AnalysisRun, AuditEvent, Incident
-from modelyard.core.verdict import Decision, Measurement, Severity
-from modelyard.flows.fleet import arm_of, follow, restore, smoke, verify_alone
+from modelyard.core.records import AnalysisRun, Incident
+from modelyard.core.verdict import Measurement, Severity
+from modelyard.flows.endings import abort, promote, roll_back
+from modelyard.flows.fleet import arm_of, follow, restore, smoke
 from modelyard.flows.govern import approved
-from modelyard.flows.projections import project_aliases
+from modelyard.flows.revert import revert
+from modelyard.flows.rollout_records import PLATFORM, audit_once, move, open_rollout, read, save
 from modelyard.ports.fleet import ReplicaState, Route
 from modelyard.ports.platform import Platform
 from modelyard.rollout import evidence
@@ -24,15 +26,13 @@ from modelyard.rollout.decide import decide
 from modelyard.rollout.policy import load_rollout_policy
 from modelyard.rollout.state import RolloutState
 
-PLATFORM = "modelyard"
-
 
 def start(platform: Platform, release: str, now: datetime) -> RolloutState:
     """Open the rollout of an approved release. The same release and approval find the same rollout.
 
     Raises:
         NotApproved: see ``flows.govern.approved``.
-        Conflict: another rollout of the model is open.
+        Conflict: another rollout of the model is open; the release is champion already, or was left by a revert.
     """
     ledger = platform.ledger
     body = ledger.releases.get(release)
@@ -59,13 +59,12 @@ def start(platform: Platform, release: str, now: datetime) -> RolloutState:
             raise Conflict(f"{body.model} version {body.version} is the champion already")
     ledger.rollouts.open(rollout, body.model, release, state.to_dict(), now)
     kept = read(platform, rollout)
-    _audit_once(platform, kept, "rollout opened", PLATFORM, now, "approved")
+    if kept.status == "promoted" and (champion is None or champion.digest != release):
+        raise Conflict(
+            f"{kept.id} was promoted and left again since; governance must approve version {body.version} anew"
+        )
+    audit_once(platform, kept, "rollout opened", PLATFORM, now, "approved")
     return kept
-
-
-def read(platform: Platform, rollout: str) -> RolloutState:
-    """Where a rollout stands. Raises ``NotFound``."""
-    return RolloutState.model_validate(platform.ledger.rollouts.get(rollout)[0])
 
 
 def enter(platform: Platform, rollout: str, stage: int, now: datetime) -> RolloutState:
@@ -78,9 +77,9 @@ def enter(platform: Platform, rollout: str, stage: int, now: datetime) -> Rollou
     state = read(platform, rollout)
     if state.stage >= stage:
         return state
-    state = _save(platform, state, state.begin_stage(stage, now))
-    follow(platform, route_of(state, stage, len(platform.settings.gateway_urls)), now)
-    return _save(platform, state, state.enter(stage, now))
+    state = save(platform, state, state.begin_stage(stage, now))
+    move(platform, state, route_of(state, stage, len(platform.settings.gateway_urls)), now)
+    return save(platform, state, state.enter(stage, now))
 
 
 def look(platform: Platform, rollout: str, now: datetime) -> RolloutState:
@@ -99,8 +98,8 @@ def look(platform: Platform, rollout: str, now: datetime) -> RolloutState:
         _ask(platform, state, run, now)
     looked = state.looked(run.action, "; ".join(run.reasons), now)
     if run.action != "rollback":
-        return _save(platform, state, looked)
-    ending = _save(platform, state, looked.begin_rollback(looked.reason, PLATFORM, now))
+        return save(platform, state, looked)
+    ending = save(platform, state, looked.begin_rollback(looked.reason, PLATFORM, now))
     _protect(platform, ending, now)
     return ending
 
@@ -128,59 +127,11 @@ def measure(platform: Platform, state: RolloutState, now: datetime) -> list[Meas
     ]
 
 
-def promote(platform: Platform, rollout: str, now: datetime, *, by: str = "", why: str = "") -> RolloutState:
-    """Make the release the champion, in the ledger, on every replica, in MLflow's aliases.
-
-    With ``by`` a person insists before the last stage was passed; this is recorded as a manual override.
-
-    Raises:
-        Conflict: it has not been earned, and nobody insists; or the release was quarantined meanwhile.
-    """
-    state = read(platform, rollout)
-    reason = f"manual override by {by}: {why}" if by else state.reason
-    state = _save(platform, state, state.begin_promotion(reason, by or PLATFORM, now, by_hand=bool(by)))
-    at = state.decided_at or now
-    if not state.closed:
-        platform.ledger.releases.crown(state.model, state.release, rollout, at)
-        follow(platform, Route(model=state.model, champion=state.challenger), now)
-        verify_alone(platform, state.model, state.challenger)
-        _conclude(platform, state, "promote", at)
-        state = _save(platform, state, state.finish(now), closed=now)
-    project_aliases(platform, state.model)
-    return state
-
-
-def roll_back(platform: Platform, rollout: str, now: datetime, *, by: str = "", why: str = "") -> RolloutState:
-    """Give all traffic back to the champion, verify it on every replica, quarantine the release, say so.
-
-    Raises:
-        Conflict: the release is champion already, or a replica does something else.
-        Unavailable: a replica did not acknowledge (the others are back already); doing it again goes on.
-    """
-    state = read(platform, rollout)
-    state = _save(platform, state, state.begin_rollback(why or state.reason, by or PLATFORM, now))
-    at = state.decided_at or now
-    if not state.closed:
-        follow(platform, Route(model=state.model, champion=state.champion), now)
-        platform.ledger.releases.mark(state.release, "quarantined", state.reason)
-        verify_alone(platform, state.model, state.champion)
-        _conclude(platform, state, "rollback", at)
-        platform.ledger.journal.raise_incident(_rolled_back(state, at))
-        state = _save(platform, state, state.finish(now), closed=now)
-    project_aliases(platform, state.model)
-    return state
-
-
-def abort(platform: Platform, model: str, by: str, why: str, now: datetime) -> RolloutState:
-    """Roll the open rollout of a model back by hand. Raises ``Conflict`` when none is open."""
-    return roll_back(platform, _open(platform, model), now, by=by, why=f"aborted by {by}: {why}")
-
-
 def pause(platform: Platform, model: str, by: str, now: datetime, *, paused: bool = True) -> RolloutState:
     """Hold the open rollout where it is (guardrails and clear harm still end it), or let it go on."""
-    state = read(platform, _open(platform, model))
-    changed = _save(platform, state, state.pause(paused, by, now))
-    _audit_once(platform, changed, f"rollout {'paused' if paused else 'resumed'}", by, now, "by hand")
+    state = open_rollout(platform, model)
+    changed = save(platform, state, state.pause(paused, by, now))
+    audit_once(platform, changed, f"rollout {'paused' if paused else 'resumed'}", by, now, "by hand")
     return changed
 
 
@@ -224,53 +175,6 @@ def _smoke(platform: Platform, state: RolloutState) -> Measurement:
         return Measurement(name="smoke", value=None, why=str(error))
 
 
-def _save(platform: Platform, old: RolloutState, new: RolloutState, *, closed: datetime | None = None) -> RolloutState:
-    """Keep a change, unless another writer was there first (then ``Conflict``)."""
-    if new == old and closed is None:
-        return new
-    body, revision = platform.ledger.rollouts.get(old.id)
-    if RolloutState.model_validate(body) != old:
-        raise Conflict(f"rollout {old.id} was changed by somebody else meanwhile; look again")
-    platform.ledger.rollouts.save(old.id, new.to_dict(), revision, closed_at=closed)
-    return new
-
-
-def _conclude(platform: Platform, state: RolloutState, action: str, at: datetime) -> None:
-    looks = platform.ledger.rollouts.looks(state.id)
-    decision = Decision(
-        kind="rollout",
-        action=action,
-        model=state.model,
-        subject=state.release,
-        reasons=(state.reason or action,),
-        verdicts=looks[-1].verdicts if looks else (),
-        evidence=(state.gates, state.governance, *(run.digest for run in looks)),
-        policy=state.policy.digest,
-        as_of=at,
-    )
-    platform.ledger.journal.decide(decision)
-    _audit_once(platform, state, f"rollout {action}", state.decided_by or PLATFORM, at, state.reason)
-
-
-def _audit_once(platform: Platform, state: RolloutState, action: str, actor: str, at: datetime, reason: str) -> None:
-    """The log only grows: a step that is repeated after a crash must not be written down twice."""
-    event = AuditEvent(
-        at=at,
-        actor=actor,
-        action=action,
-        model=state.model,
-        subject=state.release,
-        reason=reason or action,
-        digests=(state.gates, state.governance),
-        detail={"rollout": state.id, "version": state.challenger.version, "stage": state.stage},
-    )
-    journal = platform.ledger.journal
-    repeatable = action in ("rollout paused", "rollout resumed")
-    same = (e for _, e in journal.audit_log(state.model) if e.action == action and e.detail.get("rollout") == state.id)
-    if repeatable or next(same, None) is None:
-        journal.audit(event)
-
-
 def _ask(platform: Platform, state: RolloutState, run: AnalysisRun, now: datetime) -> None:
     platform.ledger.journal.raise_incident(
         Incident(
@@ -287,25 +191,17 @@ def _ask(platform: Platform, state: RolloutState, run: AnalysisRun, now: datetim
     )
 
 
-def _rolled_back(state: RolloutState, at: datetime) -> Incident:
-    return Incident(
-        key=f"rolled-back:{state.id}",
-        model=state.model,
-        kind="rollout",
-        severity=Severity.BLOCKER if state.champion is None else Severity.WARNING,
-        title=f"{state.model} version {state.challenger.version} was rolled back",
-        detail=state.reason,
-        opened_at=at,
-        evidence=(state.release, state.gates, state.governance),
-        next_step=f"The release is quarantined; `modelyard rollout history {state.model}` shows the evidence.",
-    )
-
-
-def _open(platform: Platform, model: str) -> str:
-    rollout = platform.ledger.rollouts.current(model)
-    if rollout is None:
-        raise Conflict(f"no rollout of {model} is open")
-    return rollout
-
-
-__all__ = ["abort", "enter", "look", "measure", "pause", "promote", "read", "restore", "roll_back", "route_of", "start"]
+__all__ = [
+    "abort",
+    "enter",
+    "look",
+    "measure",
+    "pause",
+    "promote",
+    "read",
+    "restore",
+    "revert",
+    "roll_back",
+    "route_of",
+    "start",
+]

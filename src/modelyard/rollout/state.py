@@ -1,11 +1,15 @@
 """A rollout's state: a frozen value, and the only ways in which it may change.
 
-    pending ── enter(0) ─► running(0) ── advance, enter(1) ─► running(1) … ── promote ─► promoting ─► promoted
-                              │                                                │
-                              └────────────────── roll back ──────────────────┴─► rolling_back ─► rolled_back
+    pending ─ enter(0) ─► running(0) ─ advance, enter(1) ─► running(1) … ─ promote ─► promoting ─ verified ─► promoted
+                             │                                  │                        │
+                             └────────────── roll back ─────────┴─── a person aborts ────┴─► rolling_back ─► rolled_back
 
 Each change writes down what is wanted before anything is done about it; a crash in between is made good by doing the
-same again. ``promoting`` and ``rolling_back`` are such intentions: from them there is one way, forward.
+same again. ``promoting`` and ``rolling_back`` are such intentions. A promotion can be called off until it is
+``verified`` on every replica: from then on only the ledger is left to be written, and there is one way, forward.
+
+A rollout of the strategy ``revert`` is born ``promoting``: its challenger is an earlier champion, which is to take the
+place of the present one.
 """
 
 from __future__ import annotations
@@ -36,8 +40,10 @@ class RolloutState(Value):
     """Where a rollout stands.
 
     ``champion`` is None for the first release of a model (strategy ``first``: one stage, everybody, after warm-up and
-    smoke test). ``stage`` is the one entered last, -1 before the first. ``action`` is what the last look came to.
-    ``policy`` is the policy at the start: a file that changes under a running rollout does not change it.
+    smoke test). With strategy ``revert`` the challenger was champion before, and there are no stages. ``stage`` is the
+    one entered last, -1 before the first. ``action`` is what the last look came to. ``policy`` is the policy at the
+    start: a file that changes under a running rollout does not change it. ``verified`` says that every replica was seen
+    to answer with the challenger alone.
     """
 
     id: str
@@ -45,7 +51,7 @@ class RolloutState(Value):
     release: Digest
     challenger: Arm
     champion: Arm | None
-    strategy: Literal["canary", "first"]
+    strategy: Literal["canary", "first", "revert"]
     paired: bool
     policy: RolloutPolicy
     gates: Digest
@@ -60,6 +66,7 @@ class RolloutState(Value):
     next_look_at: Moment | None = None
     action: Action = "hold"
     paused: bool = False
+    verified: bool = False
     reason: str = ""
     decided_at: Moment | None = None
     decided_by: str = ""
@@ -72,7 +79,7 @@ class RolloutState(Value):
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """The stages to go through; for a first release the last one alone."""
+        """The stages to go through; for a first release, and in a revert, the last one alone."""
         return self.policy.stages if self.strategy == "canary" else self.policy.stages[-1:]
 
     @property
@@ -97,7 +104,8 @@ class RolloutState(Value):
         """One line for people."""
         share = f" at {self.current.weight:g}%" if self.stage >= 0 and not self.closed else ""
         why = f": {self.reason}" if self.reason else ""
-        return f"{self.model} version {self.challenger.version}: {self.status.replace('_', ' ')}{share}{why}"
+        instead = f" in place of version {self.champion.version}" if self.strategy == "revert" and self.champion else ""
+        return f"{self.model} version {self.challenger.version}: {self.status.replace('_', ' ')}{share}{instead}{why}"
 
     def begin_stage(self, stage: int, at: datetime) -> Self:
         """Want to enter a stage; the same again changes nothing.
@@ -149,21 +157,51 @@ class RolloutState(Value):
         changes = {"status": "promoting", "reason": reason, "decided_at": at, "decided_by": by}
         return self._with("promoting", self.stage, at, reason, **changes)
 
-    def begin_rollback(self, reason: str, by: str, at: datetime) -> Self:
-        """Decide against the release. Raises ``Conflict`` once it is being promoted."""
+    def begin_revert(self, reason: str, by: str, at: datetime) -> Self:
+        """Decide for an earlier champion. Raises ``Conflict`` unless this is a revert that was not begun yet."""
+        if self.strategy != "revert" or self.status != "pending":
+            raise Conflict(f"{self.id} is no new revert: strategy {self.strategy}, {self.status}")
+        changes = {"status": "promoting", "reason": reason, "decided_at": at, "decided_by": by}
+        return self._with("promoting", self.stage, at, reason, **changes)
+
+    def verify(self, at: datetime) -> Self:
+        """Every replica was seen to answer with the challenger alone. Raises ``Conflict`` unless it is promoting."""
+        if self.verified:
+            return self
+        if self.status != "promoting":
+            raise Conflict(f"{self.id} is {self.status}; there is no promotion to verify")
+        return self._with("verified", self.stage, at, verified=True)
+
+    def begin_rollback(self, reason: str, by: str, at: datetime, *, by_hand: bool = False) -> Self:
+        """Decide against the release. Calling off a promotion takes a person.
+
+        Raises:
+            Conflict: it is being promoted and nobody insists, or it is verified as champion on every replica.
+        """
         if self.status in ("rolling_back", "rolled_back"):
             return self
-        if self.status in ("promoting", "promoted"):
-            raise Conflict(f"{self.id} is {self.status}; to go back to the version before, roll that one out again")
+        if self.status == "promoted":
+            raise Conflict(f"{self.id} is promoted; `modelyard rollout revert {self.model}` goes back")
+        if self.verified:
+            raise Conflict(
+                f"{self.id} serves everybody on every replica, only its record is missing: end it with "
+                f"`modelyard rollout promote {self.model}`, then `modelyard rollout revert {self.model}` goes back"
+            )
+        if self.status == "promoting" and not by_hand:
+            raise Conflict(
+                f"{self.id} is promoting; a person may call that off: `modelyard rollout abort {self.model}`"
+            )
         changes = {"status": "rolling_back", "reason": reason, "decided_at": at, "decided_by": by}
         return self._with("rolling_back", self.stage, at, reason, **changes)
 
     def finish(self, at: datetime) -> Self:
-        """What was decided has been done everywhere."""
+        """What was decided has been done everywhere. Raises ``Conflict`` for a promotion that was not verified."""
         if self.closed:
             return self
         if self.status not in ("promoting", "rolling_back"):
             raise Conflict(f"{self.id} is {self.status}; nothing has been decided")
+        if self.status == "promoting" and not self.verified:
+            raise Conflict(f"{self.id} was not verified on every replica")
         status: Status = "promoted" if self.status == "promoting" else "rolled_back"
         return self._with(status, self.stage, at, self.reason, status=status, next_look_at=None)
 

@@ -21,6 +21,8 @@ STEPS: dict[str, Callable[[RolloutState], RolloutState]] = {
     "promote": lambda s: s.begin_promotion("good", "modelyard", NOW),
     "by_hand": lambda s: s.begin_promotion("I say so", "ann", NOW, by_hand=True),
     "rollback": lambda s: s.begin_rollback("bad", "modelyard", NOW),
+    "abort": lambda s: s.begin_rollback("I say so", "ann", NOW, by_hand=True),
+    "verify": lambda s: s.verify(NOW),
     "finish": lambda s: s.finish(NOW),
     "pause": lambda s: s.pause(True, "ann", NOW),
 }
@@ -30,8 +32,11 @@ def test_the_whole_ramp() -> None:
     state = running(3)
     assert state.current.weight == 100
     state = state.looked("promote", "all good", after(9)).begin_promotion("all good", "modelyard", after(9))
+    with pytest.raises(Conflict, match="not verified"):
+        state.finish(after(10))
+    state = state.verify(after(10))
     assert state.finish(after(10)).status == "promoted"
-    assert [e.kind for e in state.finish(after(10)).events][-3:] == ["promote", "promoting", "promoted"]
+    assert [e.kind for e in state.finish(after(10)).events][-3:] == ["promoting", "verified", "promoted"]
 
 
 def test_a_first_release_goes_to_everybody_in_one_stage() -> None:
@@ -51,7 +56,9 @@ def test_whatever_is_tried_the_state_stays_sound(names: list[str]) -> None:
             continue
         assert not before.closed or state == before
         assert before.status != "rolling_back" or state.status in ("rolling_back", "rolled_back")
-        assert before.status != "promoting" or state.status in ("promoting", "promoted")
+        called_off = name == "abort" and not before.verified and state.status == "rolling_back"
+        assert before.status != "promoting" or called_off or state.status in ("promoting", "promoted")
+        assert state.status != "promoted" or state.verified
         assert state.stage in (before.stage, before.stage + 1)
         if state.stage > before.stage:
             assert before.stage == -1 or before.action == "advance"
@@ -60,10 +67,15 @@ def test_whatever_is_tried_the_state_stays_sound(names: list[str]) -> None:
         assert RolloutState.from_json(state.to_json()) == state
 
 
-@pytest.mark.parametrize("name", ["begin", "promote", "by_hand", "rollback", "finish", "pause"])
+@pytest.mark.parametrize("name", ["begin", "promote", "by_hand", "rollback", "abort", "verify", "finish", "pause"])
 def test_a_step_that_is_repeated_changes_nothing(name: str) -> None:
     ready = running(3).looked("promote", "", NOW)
-    before = {"begin": pending(), "finish": ready.begin_rollback("bad", "x", NOW)}.get(name, ready)
+    others = {
+        "begin": pending(),
+        "verify": ready.begin_promotion("good", "x", NOW),
+        "finish": ready.begin_rollback("bad", "x", NOW),
+    }
+    before = others.get(name, ready)
     once = STEPS[name](before)
     assert STEPS[name](once) == once
 
@@ -88,3 +100,30 @@ def test_promotion_must_be_earned_or_insisted_on() -> None:
 
 def test_the_first_look_is_no_later_than_the_least_time() -> None:
     assert running(0).next_look_at == after(1800)
+
+
+def test_a_promotion_is_called_off_by_a_person_and_only_until_it_is_verified() -> None:
+    promoting = running(3).looked("promote", "", NOW).begin_promotion("good", "modelyard", NOW)
+    with pytest.raises(Conflict, match="a person may call that off"):
+        promoting.begin_rollback("bad", "modelyard", NOW)
+    assert promoting.begin_rollback("bad", "ann", NOW, by_hand=True).finish(NOW).status == "rolled_back"
+    verified = promoting.verify(NOW)
+    with pytest.raises(Conflict, match="end it with `modelyard rollout promote delays`"):
+        verified.begin_rollback("bad", "ann", NOW, by_hand=True)
+    with pytest.raises(Conflict, match="`modelyard rollout revert delays` goes back"):
+        verified.finish(NOW).begin_rollback("bad", "ann", NOW, by_hand=True)
+
+
+def test_a_revert_has_no_stages_and_says_whose_place_is_taken() -> None:
+    state = pending(strategy="revert").begin_revert("reverted by ann: bad", "ann", NOW)
+    assert (state.status, state.stage, len(state.stages)) == ("promoting", -1, 1)
+    assert state.summary == "delays version 2: promoting in place of version 1: reverted by ann: bad"
+    with pytest.raises(Conflict, match="cannot enter stage 0"):
+        state.begin_stage(0, NOW)
+    with pytest.raises(Conflict, match="nothing to look at"):
+        state.looked("hold", "", NOW)
+    with pytest.raises(Conflict, match="no new revert"):
+        state.begin_revert("again", "ann", NOW)
+    with pytest.raises(Conflict, match="no new revert"):
+        pending().begin_revert("a canary", "ann", NOW)
+    assert state.verify(NOW).finish(NOW).status == "promoted"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Connection, Engine, select, update
+from sqlalchemy import Connection, Engine, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from modelyard.adapters.db import tables as t
@@ -129,10 +129,31 @@ class PostgresReleases:
             db.execute(update(t.releases).where(t.releases.c.digest == digest).values(state=state, reason=reason))
 
     def champion(self, model: str) -> Release | None:
-        return self._nth_champion(model, 0)
+        query = select(t.releases.c.body).join(t.champions, t.champions.c.release == t.releases.c.digest)
+        query = query.where(t.champions.c.model == model).order_by(t.champions.c.seq.desc()).limit(1)
+        with self._engine.connect() as db:
+            body = db.scalar(query)
+        return None if body is None else Release.from_json(text_of(body))
 
     def previous(self, model: str) -> Release | None:
-        return self._nth_champion(model, 1)
+        crowned = t.champions.alias()
+        present = select(t.champions.c.release).where(t.champions.c.model == model)
+        present = present.order_by(t.champions.c.seq.desc()).limit(1)
+        # Before it was champion for the first time: a revert goes back in this line, and does not lengthen it.
+        first = select(func.min(crowned.c.seq)).where(
+            crowned.c.model == model, crowned.c.release == present.scalar_subquery()
+        )
+        query = (
+            select(t.releases.c.body)
+            .join(t.champions, t.champions.c.release == t.releases.c.digest)
+            .where(t.champions.c.model == model, t.champions.c.seq < first.scalar_subquery())
+            .where(t.releases.c.state != "quarantined")
+            .order_by(t.champions.c.seq.desc())
+            .limit(1)
+        )
+        with self._engine.connect() as db:
+            body = db.scalar(query)
+        return None if body is None else Release.from_json(text_of(body))
 
     def crown(self, model: str, digest: str, rollout: str, at: datetime) -> None:
         with self._engine.begin() as db:
@@ -144,19 +165,6 @@ class PostgresReleases:
                 return
             values = {"model": model, "release": digest, "rollout": rollout, "since": at}
             db.execute(insert(t.champions).values(values))
-
-    def _nth_champion(self, model: str, place: int) -> Release | None:
-        query = (
-            select(t.releases.c.body)
-            .join(t.champions, t.champions.c.release == t.releases.c.digest)
-            .where(t.champions.c.model == model)
-            .order_by(t.champions.c.seq.desc())
-            .offset(place)
-            .limit(1)
-        )
-        with self._engine.connect() as db:
-            body = db.scalar(query)
-        return None if body is None else Release.from_json(text_of(body))
 
     def _one(self, condition: object, name: str) -> Release:
         with self._engine.connect() as db:
