@@ -71,7 +71,8 @@ class Releases(Protocol):
         """Who serves everybody; None before the first promotion."""
 
     def previous(self, model: str) -> Release | None:
-        """Who was champion before."""
+        """The champion to go back to: the last one before the present one first became champion that is not
+        quarantined; None when there is none."""
 
     def crown(self, model: str, digest: str, rollout: str, at: datetime) -> None:
         """Make a release the champion. Raises ``Conflict`` for a quarantined one."""
