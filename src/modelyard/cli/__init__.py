@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import typer
 
-from modelyard.cli import data, demonstration, drift, models, overview, predict, records, rollouts, services, training
+from modelyard.cli import (
+    dags,
+    data,
+    demonstration,
+    drift,
+    models,
+    overview,
+    predict,
+    records,
+    rollouts,
+    services,
+    training,
+)
 
 app = typer.Typer(
     name="modelyard",
@@ -16,6 +28,7 @@ app = typer.Typer(
 for command in (services.up, services.down, services.clean, services.ps, services.doctor):
     app.command()(command)
 app.add_typer(services.db, name="db")
+app.add_typer(dags.app, name="dags")
 app.add_typer(data.app, name="data")
 app.add_typer(drift.app, name="drift")
 app.add_typer(rollouts.app, name="rollout")

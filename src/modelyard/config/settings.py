@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from modelyard.config.errors import config_error
+from modelyard.config.packaged import own_or_packaged
 from modelyard.core.errors import ConfigError
 
 PREFIX = "MODELYARD_"
@@ -21,8 +22,9 @@ Port = Annotated[int, Field(ge=1024, le=65_535)]
 class Settings(BaseModel):
     """Read once, frozen. Each field is the environment variable ``MODELYARD_<FIELD>`` in capitals.
 
-    ``root`` holds ``projects/``, ``policies/``, ``params.yaml`` and ``feature_repo/``; ``home`` holds all state. The
-    ports are those of the embedded platform; replicas of the gateway take ``port_gateway`` and the ones after it.
+    ``root`` holds ``projects/``, ``policies/``, ``params.yaml`` and ``feature_repo/``; ``home`` holds all state. Where
+    the root has no ``policies/`` or no ``feature_repo/``, the ones that come with the package hold. The ports are those
+    of the embedded platform; replicas of the gateway take ``port_gateway`` and the ones after it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -71,9 +73,9 @@ class Settings(BaseModel):
         home = Path(given.get("home", root / "var")).absolute()
         defaults: dict[str, object] = {
             "projects": (root / "projects",),
-            "policies": root / "policies",
+            "policies": own_or_packaged(root, "policies"),
             "params": root / "params.yaml",
-            "feature_repo": root / "feature_repo",
+            "feature_repo": own_or_packaged(root, "feature_repo"),
             "artifacts_uri": (home / "releases").as_uri(),
             "prediction_log": home / "predictions",
         }
