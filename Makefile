@@ -4,7 +4,7 @@ SHELL := /bin/sh
 MODELYARD := .venv/bin/modelyard
 BENCHMARKS := $(sort $(patsubst benchmarks/bench_%.py,%,$(wildcard benchmarks/bench_*.py)))
 
-.PHONY: help setup run test check unit fix bench stop clean distclean secrets lock
+.PHONY: help setup run up test check unit fix bench stop clean distclean secrets lock
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z%-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,6 +15,9 @@ setup: ## Make .venv with everything pinned (TORCH_PIP_ARGS, PYTHON)
 
 run: setup ## Start everything and take a real model through the whole loop (ARGS=--interactive)
 	@$(MODELYARD) demo $(ARGS)
+
+up: setup ## Start the platform for models of your own, without the demo
+	@$(MODELYARD) up $(ARGS)
 
 test: setup check ## All checks and tests, with coverage
 	@scripts/test.sh
@@ -36,10 +39,10 @@ bench-%: setup ## One benchmark
 	@.venv/bin/python benchmarks/bench_$*.py
 
 stop: ## Stop the platform; its state is kept
-	@if [ -x $(MODELYARD) ]; then $(MODELYARD) down; else echo 'nothing runs: .venv does not exist'; fi
+	@scripts/stop.sh
 
 clean: ## Stop the platform and remove its state (var/)
-	@if [ -x $(MODELYARD) ]; then $(MODELYARD) clean --yes; else rm -rf var; fi
+	@scripts/stop.sh --remove
 
 distclean: clean ## clean, and remove .venv and all caches
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage* build dist
