@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -26,6 +27,7 @@ dt { opacity: .75; }
 dd, td { margin: 0; overflow-wrap: anywhere; }
 table { border-collapse: collapse; margin: .5rem 0; }
 th, td { text-align: left; vertical-align: top; padding: .2rem .9rem .2rem 0; border-bottom: 1px solid #8884; }
+time { white-space: nowrap; }
 .good { color: light-dark(#176b2c, #6fd08a); font-weight: 600; }
 .bad { color: light-dark(#b3151b, #ff8a8a); font-weight: 600; }
 .unsure { color: light-dark(#8a5a00, #f0b949); font-weight: 600; }
@@ -73,7 +75,19 @@ class Mark:
     tone: Tone
 
 
-Cell = str | Link | Mark
+@dataclass(frozen=True)
+class At:
+    """A moment, on one line; None is a dash."""
+
+    moment: datetime | None
+
+    @property
+    def text(self) -> str:
+        """For people."""
+        return "-" if self.moment is None else f"{self.moment:%Y-%m-%d %H:%M:%S} UTC"
+
+
+Cell = str | Link | Mark | At
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from modelyard.core.verdict import Decision
 from modelyard.core.window import parse_moment
 from modelyard.rollout.state import RolloutState
 from modelyard_airflow import run_parts as parts
-from modelyard_airflow.page import Cell, Mark, Section, Tone
+from modelyard_airflow.page import At, Cell, Mark, Section, Tone
 from modelyard_airflow.run_parts import Asked, moment
 
 LOOKS_SHOWN = 30
@@ -76,7 +76,7 @@ def rollout(asked: Asked) -> list[Section]:
         nothing = f"No rollout of {parts.name_of(release)} has been opened; this run is {asked.run.state} now."
         return [Section("Rollout", notes=(nothing,)), parts.release_section(asked, release), _all_rollouts(asked)]
     shown = [section for state in reversed(states) for section in _rollout(asked, state)]
-    return [*shown, parts.release_section(asked, release)]
+    return [shown[0], parts.release_section(asked, release), *shown[1:]]
 
 
 def features(asked: Asked) -> list[Section]:
@@ -86,14 +86,14 @@ def features(asked: Asked) -> list[Section]:
         return [Section("Feature views", notes=("No views of this model have been built here.",))]
     built = json.loads(path.read_text())
     note = "As they stand now; no record is kept per run."
-    facts = (("known up to", moment(parse_moment(built["moment"]))), ("code", built["code"]))
+    facts = (("known up to", At(parse_moment(built["moment"]))), ("code", built["code"]))
     rows = tuple((view, f"{count:,}") for view, count in built["rows"].items())
     return [Section("Feature views", (note,), facts, ("view", "rows"), rows)]
 
 
 def _why(release: Release) -> Section:
     trigger = release.parts.get("trigger", "not recorded")
-    facts = (("trigger", trigger), ("reason", release.reason), ("as of", moment(release.as_of)))
+    facts = (("trigger", trigger), ("reason", release.reason), ("as of", At(release.as_of)))
     return Section("Why", facts=(*facts, ("asked for by", release.author)))
 
 
@@ -117,7 +117,7 @@ def _snapshot(asked: Asked, release: Release) -> list[Section]:
     facts: tuple[tuple[str, Cell], ...] = (
         ("rows", f"{snapshot.rows:,}"),
         ("window", str(snapshot.window)),
-        ("known by", moment(snapshot.as_of)),
+        ("known by", At(snapshot.as_of)),
         ("digest", snapshot.content),
         ("validation", parts.report(asked, document, "Great Expectations' document", "no document is kept here")),
     )
@@ -157,7 +157,7 @@ def _governance(asked: Asked, release: Release) -> list[Section]:
 def _answer(answer: Approval, gates: Decision | None) -> tuple[Cell, ...]:
     by = f"{answer.by} (automatic)" if answer.automatic else answer.by
     said = Mark(answer.answer, "good" if answer.answer == "approve" else "bad")
-    return (said, by, moment(answer.at), answer.comment, _void(gates is not None and answer.decision == gates.digest))
+    return (said, by, At(answer.at), answer.comment, _void(gates is not None and answer.decision == gates.digest))
 
 
 def _void(current: bool) -> Cell:
@@ -202,14 +202,16 @@ def _rollout(asked: Asked, state: RolloutState) -> list[Section]:
         ("why", state.reason or "-"),
         ("compared with", against),
         ("stage", _stages(state)),
-        ("opened", moment(state.opened_at)),
+        ("opened", At(state.opened_at)),
         ("decided", f"{moment(state.decided_at)} by {state.decided_by}" if state.decided_at else "not yet"),
-        ("next look", moment(state.next_look_at)),
+        ("next look", At(state.next_look_at)),
         ("by hand", _hint(state)),
     )
-    events = tuple((moment(e.at), e.kind.replace("_", " "), str(e.stage), e.detail) for e in state.events)
+    events = tuple(
+        (At(e.at), e.kind.replace("_", " "), str(e.stage), e.detail) for e in state.events if e.kind != "entering"
+    )
     shown = tuple(
-        (str(k.stage), str(k.look), moment(k.as_of), k.action, "; ".join(k.reasons)) for k in looks[-LOOKS_SHOWN:]
+        (str(k.stage), str(k.look), At(k.as_of), k.action, "; ".join(k.reasons)) for k in looks[-LOOKS_SHOWN:]
     )
     notes = (f"The last {LOOKS_SHOWN} of {len(looks)}.",) if len(looks) > LOOKS_SHOWN else ()
     sections = [
@@ -246,7 +248,7 @@ def _all_rollouts(asked: Asked) -> Section:
 def _incidents(asked: Asked) -> list[Section]:
     """What is open, for a run that stopped early: its cause is most often among them."""
     found = asked.platform.ledger.journal.incidents(asked.model, open_only=True)
-    rows = tuple((i.title, i.detail, moment(i.opened_at), i.next_step) for _, _, i in reversed(found))
+    rows = tuple((i.title, i.detail, At(i.opened_at), i.next_step) for _, _, i in reversed(found))
     columns = ("incident", "detail", "opened", "next step")
     return [Section(f"Open incidents of {asked.model}", columns=columns, rows=rows)] if rows else []
 

@@ -13,7 +13,7 @@ from modelyard.core.records import Release
 from modelyard.core.verdict import Decision, Measurement, Outcome, Verdict
 from modelyard.ports.platform import Platform
 from modelyard_airflow.access import Run
-from modelyard_airflow.page import Cell, Link, Mark, Section, Tone
+from modelyard_airflow.page import At, Cell, Link, Mark, Section, Tone
 
 # The page's own address ends in modelyard/runs/<dag>/<run>. Relative addresses hold behind any proxy.
 _AIRFLOW, _REPORTS = "../../../", "../../reports/"
@@ -38,8 +38,8 @@ class Asked:
 
 
 def moment(at: datetime | None) -> str:
-    """A moment for people."""
-    return "-" if at is None else f"{at:%Y-%m-%d %H:%M:%S} UTC"
+    """A moment within a sentence."""
+    return At(at).text
 
 
 def mlflow_run(asked: Asked, run_id: str) -> Cell:
@@ -73,7 +73,7 @@ def release_section(asked: Asked, release: Release) -> Section:
         ("state", state_of(asked, release)),
         ("digest", release.digest),
         ("MLflow run", mlflow_run(asked, release.mlflow_run_id)),
-        ("trained as of", moment(release.as_of)),
+        ("trained as of", At(release.as_of)),
         ("made", f"{moment(release.created_at)} by {release.author}"),
         ("code", release.code_commit),
     ]
@@ -99,7 +99,7 @@ def decision_section(title: str, decision: Decision, *, good: Iterable[str], bad
         facts=(
             ("decision", Mark(decision.action.replace("_", " "), tone)),
             *(("because", reason) for reason in decision.reasons),
-            ("as of", moment(decision.as_of)),
+            ("as of", At(decision.as_of)),
             ("digest", decision.digest),
         ),
         columns=VERDICTS,
