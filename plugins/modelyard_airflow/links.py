@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -20,6 +21,8 @@ _KEY = "modelyard_link_{}"
 def offer(context: Context, link: type[BaseOperatorLink], address: str) -> None:
     """Keep the address of something that this task made. Call it before anything that may fail: a failed task's
     button is the one that is needed most."""
+    if address:
+        logging.getLogger(__name__).info("%s: %s", link.name, address)
     context["ti"].xcom_push(key=_KEY.format(link.__name__), value=address)
 
 

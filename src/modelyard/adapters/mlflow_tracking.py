@@ -32,6 +32,11 @@ _AWAY = {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "INTERNAL_ERROR"}
 _TYPES = {"i": "long", "u": "long", "f": "double", "b": "boolean", "M": "datetime"}
 
 
+# Without these MLflow 3.17 opens its pages for language models, where metrics and plots are hard to find.
+_KIND = {"mlflow.experimentKind": "custom_model_development"}
+_VIEW = "?workflowType=machine_learning"
+
+
 class MlflowRun:
     """``ports.tracking.Run``."""
 
@@ -176,7 +181,7 @@ class MlflowTracking:
     def run_url(self, run_id: str) -> str:
         with answers():
             place = self._client.get_run(run_id).info.experiment_id
-        return f"{self._url}/#/experiments/{place}/runs/{run_id}"
+        return f"{self._url}/#/experiments/{place}/runs/{run_id}{_VIEW}"
 
     def _experiment(self, name: str, *, create: bool) -> str | None:
         found = self._client.get_experiment_by_name(name)
@@ -185,7 +190,7 @@ class MlflowTracking:
         if not create:
             return None
         try:
-            return str(self._client.create_experiment(name))
+            return str(self._client.create_experiment(name, tags=_KIND))
         except Exception as error:
             if _code(error) != "RESOURCE_ALREADY_EXISTS":
                 raise

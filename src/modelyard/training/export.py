@@ -61,7 +61,8 @@ def _export(network: Any, feeds: Tensors) -> bytes:
     names = tuple(feeds)
     example = tuple(torch.from_numpy(feeds[name][:2].copy()) for name in names)
     batch = torch.export.Dim("n", min=1)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    for name in ("torch.onnx", "onnxscript", "onnx_ir"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings():
         # The exporter warns of its own internals, which nobody who trains a model can mend; the result is checked.
         warnings.simplefilter("ignore")
