@@ -34,6 +34,7 @@ def revert(platform: Platform, model: str, by: str, why: str, now: datetime, *, 
         NotFound: the model has no such version.
     """
     state = _begun(platform, model, to) or _begin(platform, model, by, why, now, to)
+    audit_once(platform, state, "rollout revert begun", state.decided_by, state.opened_at, state.reason)
     return complete(platform, state, now)
 
 
@@ -92,9 +93,7 @@ def _begin(platform: Platform, model: str, by: str, why: str, now: datetime, to:
         opened_at=now,
     ).begin_revert(f"reverted by {by}: {why}", by, now)
     platform.ledger.rollouts.open(wanted.id, model, target.digest, wanted.to_dict(), now)
-    kept = read(platform, wanted.id)
-    audit_once(platform, kept, "rollout revert begun", by, now, kept.reason)
-    return kept
+    return read(platform, wanted.id)
 
 
 def _target(platform: Platform, champion: Release, to: int | None) -> Release:

@@ -2,106 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
-from fixtures.platforms import Crash, FakePlatform, crashing, release_for, verdict, write_project
-from sqlalchemy import Engine
+from fixtures.platforms import FakePlatform, crashing, release_for, verdict
+from fixtures.rollout_drive import NOW, Clock, drive, outcome, promoted
 
-from modelyard.adapters.db.ledger import PostgresLedger
 from modelyard.core.errors import Conflict, NotApproved, Unavailable
 from modelyard.flows import rollout
 from modelyard.rollout.state import RolloutState
 
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-class Clock:
-    """A minute passes whenever somebody looks."""
-
-    def __init__(self, hours: int = 0) -> None:
-        self.now = NOW + timedelta(hours=hours)
-
-    def __call__(self) -> datetime:
-        self.now += timedelta(seconds=61)
-        return self.now
-
-
-@pytest.fixture(scope="module")
-def ledger(ledger_engine: Engine) -> PostgresLedger:
-    return PostgresLedger(ledger_engine)
-
-
-@pytest.fixture
-def make(tmp_path: Path, ledger: PostgresLedger) -> Iterator[Callable[[str], FakePlatform]]:
-    """A platform for a model with a champion (version 1) and an approved release (version 2)."""
-
-    def one(model: str) -> FakePlatform:
-        platform = FakePlatform(write_project(tmp_path, model), ledger)
-        platform.predictions.now = NOW + timedelta(days=1)
-        return platform
-
-    return one
-
 
 def first(platform: FakePlatform, model: str) -> str:
     """Version 1, promoted."""
-    release = release_for(platform, model, 1, NOW)
-    assert drive(platform, release, Clock()).status == "promoted"
-    return release
-
-
-def drive(platform: FakePlatform, release: str, clock: Clock) -> RolloutState:
-    """What the DAG does: steps in order, each repeated when the process died in it."""
-
-    def step(do: Callable[..., RolloutState], *what: object) -> RolloutState:
-        while True:
-            with suppress(Crash):
-                return do(platform, *what, clock())
-
-    state = step(rollout.start, release)
-    for stage in range(len(state.stages)):
-        if state.status in ("pending", "running"):
-            state = step(rollout.enter, state.id, stage)
-        while state.status == "running" and state.action == "hold":
-            state = step(rollout.look, state.id)
-    return step(rollout.roll_back if state.status == "rolling_back" else rollout.promote, state.id)
-
-
-def outcome(platform: FakePlatform, model: str, release: str) -> dict[str, object]:
-    """Everything that must be the same however often the process died."""
-    ledger = platform.ledger
-    champion = ledger.releases.champion(model)
-    state = RolloutState.model_validate(ledger.rollouts.history(model)[-1])
-    generation, _ = ledger.rollouts.route(model)
-    states = platform.fleet.state(model)
-    return {
-        "champion": champion.version,
-        "status": state.status,
-        "open": ledger.rollouts.current(model),
-        "release": ledger.releases.state(release),
-        "replicas": {
-            (s.generation == generation, s.champion == champion.digest, s.challenger, s.weight) for s in states.values()
-        },
-        "acks": set(ledger.rollouts.acks(model).values()) == {generation},
-        "audit": sorted(e.action for _, e in ledger.journal.audit_log(model) if e.subject == release),
-        "decisions": [d.action for d in ledger.journal.decisions(model, "rollout", release)],
-        "incidents": [i.kind for _, _, i in ledger.journal.incidents(model)],
-        "aliases": platform.tracking.aliases(model),
-    }
+    return promoted(platform, model, 1)
 
 
 GOOD = {
     "champion": 2, "status": "promoted", "open": None, "release": "ready", "replicas": {(True, True, None, 0)},
     "acks": True, "audit": ["rollout opened", "rollout promote"], "decisions": ["promote"], "incidents": [],
-    "aliases": {"champion": 2, "previous": 1},
+    "aliases": {"champion": 2, "previous": 1}, "tag": None,
 }  # fmt: skip
 BAD = GOOD | {
     "champion": 1, "status": "rolled_back", "release": "quarantined", "audit": ["rollout opened", "rollout rollback"],
     "decisions": ["rollback"], "incidents": ["rollout"], "aliases": {"champion": 1},
+    "tag": {"modelyard.state": "quarantined"},
 }  # fmt: skip
 
 

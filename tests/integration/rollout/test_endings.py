@@ -1,0 +1,162 @@
+"""A promotion is recorded once it was seen on every replica, and until then a person may call it off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from fixtures.platforms import FakePlatform, crashing, release_for
+from fixtures.rollout_drive import NOW, Clock, again, outcome, promoted, to_the_end
+
+from modelyard.core.errors import Conflict, Unavailable
+from modelyard.flows import rollout
+from modelyard.flows.registry import reconcile
+from modelyard.ports.fleet import ReplicaState, Route
+
+Make = Callable[[str], FakePlatform]
+
+
+def earned(platform: FakePlatform, model: str) -> tuple[str, str, Clock]:
+    """Version 1 is champion, version 2 has earned its promotion: rollout, release, clock."""
+    promoted(platform, model, 1)
+    release, clock = release_for(platform, model, 2, NOW), Clock(hours=2)
+    state = to_the_end(platform, release, clock)
+    assert (state.status, state.action) == ("running", "promote")
+    return state.id, release, clock
+
+
+def champion(platform: FakePlatform, model: str) -> int:
+    version: int = platform.ledger.releases.champion(model).version
+    return version
+
+
+def test_nothing_is_recorded_until_every_replica_follows(make: Make) -> None:
+    model = "ends_verified"
+    platform = make(model)
+    opened, release, clock = earned(platform, model)
+    silent = platform.fleet.replicas[1]
+    silent.up = False
+    for _ in range(2):
+        with pytest.raises(Unavailable, match="gateway-2"):
+            rollout.promote(platform, opened, clock())
+    assert champion(platform, model) == 1
+    assert rollout.read(platform, opened).status == "promoting"
+    ((_, state, incident),) = platform.ledger.journal.incidents(model)
+    assert (state, incident.title) == ("open", f"{model} version 2: promoting could not be verified")
+    assert f"`modelyard rollout abort {model}`" in incident.next_step
+    assert [e.action for _, e in platform.ledger.journal.audit_log(model)].count("rollout promoting failed") == 1
+    silent.up = True  # with what it last acknowledged: everything to version 2, on the way of the champion
+    platform.fleet.replicas[0].routes.clear()  # and the other without its state
+    rollout.restore(platform, model, clock())
+    assert {s.champion for s in platform.fleet.state(model).values()} == {release}
+    assert rollout.promote(platform, opened, clock()).status == "promoted"
+    assert champion(platform, model) == 2
+    assert [s for _, s, _ in platform.ledger.journal.incidents(model)] == ["resolved"]
+
+
+def test_a_replica_that_answers_otherwise_is_found(make: Make) -> None:
+    model = "ends_otherwise"
+    platform = make(model)
+    opened, _, clock = earned(platform, model)
+    deaf = platform.fleet.replicas[1]
+    old = deaf.routes[model][1].champion
+
+    def apply(route: Route, generation: int) -> ReplicaState:
+        """Acknowledges, and goes on with the old version."""
+        deaf.routes[model] = (generation, Route(model=model, champion=old))
+        return deaf.state(model)
+
+    deaf.apply = apply  # type: ignore[method-assign]
+    with pytest.raises(Conflict, match="gateway-2 answers with"):
+        rollout.promote(platform, opened, clock())
+    assert champion(platform, model) == 1
+    assert rollout.abort(platform, model, "ann", "one replica is deaf", clock()).status == "rolled_back"
+
+
+def test_a_promotion_that_cannot_be_verified_is_called_off_whenever_the_process_dies(make: Make) -> None:
+    for after in range(1, 40):
+        model = f"ends_off_{after}"
+        platform = make(model)
+        opened, release, clock = earned(platform, model)
+        platform.fleet.replicas[1].up = False
+        with pytest.raises(Unavailable):
+            rollout.promote(platform, opened, clock())
+        with pytest.raises(Conflict, match="a person may call that off"):
+            rollout.roll_back(platform, opened, clock())
+        platform.fleet.replicas[1].up = True
+        dying = crashing(platform, after)
+        again(lambda d=dying, o=opened, c=clock: rollout.roll_back(d, o, c(), by="ann", why="enough"))  # type: ignore[misc]
+        assert outcome(platform, model, release) == {
+            "champion": 1, "status": "rolled_back", "open": None, "release": "quarantined",
+            "replicas": {(True, True, None, 0)}, "acks": True, "decisions": ["rollback"],
+            "audit": ["rollout opened", "rollout promoting failed", "rollout rollback"],
+            "incidents": ["rollout", "rollout"], "aliases": {"champion": 1}, "tag": {"modelyard.state": "quarantined"},
+        }, f"after write {after}"  # fmt: skip
+        if dying.ledger._budget[0] > 0:
+            break
+    assert after > 8
+
+
+def test_whoever_aborts_while_replicas_load_wins(make: Make) -> None:
+    model = "ends_race"
+    platform = make(model)
+    opened, release, clock = earned(platform, model)
+    fleet, apply = platform.fleet, platform.fleet.apply
+
+    def slow(route: Route, generation: int) -> dict[str, ReplicaState]:
+        """Somebody aborts after the route was written down and before the replicas have it."""
+        fleet.apply = apply
+        rollout.abort(platform, model, "ann", "stop", clock())
+        later = platform.ledger.rollouts.set_route(model, route.to_dict())
+        states: dict[str, ReplicaState] = apply(route, later)
+        return {name: state.model_copy(update={"generation": generation}) for name, state in states.items()}
+
+    fleet.apply = slow
+    with pytest.raises(Conflict, match="changed by somebody else"):
+        rollout.promote(platform, opened, clock())
+    found = outcome(platform, model, release)
+    assert (found["champion"], found["status"], found["replicas"]) == (1, "rolled_back", {(True, True, None, 0)})
+    assert [i.title for _, s, i in platform.ledger.journal.incidents(model) if s == "open"] == [
+        f"{model} version 2 was rolled back"
+    ]
+
+
+def test_once_verified_only_the_record_is_left(make: Make) -> None:
+    model = "ends_recorded"
+    platform = make(model)
+    opened, release, clock = earned(platform, model)
+    state = rollout.read(platform, opened)
+    verified = state.begin_promotion("good", "modelyard", clock()).verify(clock())
+    platform.ledger.rollouts.save(opened, verified.to_dict(), platform.ledger.rollouts.get(opened)[1])
+    with pytest.raises(Conflict, match="only its record is missing"):
+        rollout.abort(platform, model, "ann", "too late", clock())
+    with pytest.raises(Conflict, match="only its record is missing"):
+        rollout.revert(platform, model, "ann", "too early", clock())
+    assert reconcile_champion(platform, model) == 1  # a projection of the ledger, which has not been told yet
+    assert rollout.promote(platform, opened, clock(), by="ann", why="end it").decided_by == "modelyard"
+    assert reconcile_champion(platform, model) == 2
+    assert platform.ledger.releases.champion(model).digest == release
+
+
+def reconcile_champion(platform: FakePlatform, model: str) -> int:
+    reconcile(platform, model)  # type: ignore[arg-type]
+    return platform.tracking.aliases(model)["champion"]
+
+
+def test_mlflow_that_is_away_keeps_nobody_from_ending_a_rollout(make: Make) -> None:
+    model = "ends_mlflow"
+    platform = make(model)
+    opened, _, clock = earned(platform, model)
+    aliases = platform.tracking.aliases
+
+    def away(_: str) -> dict[str, int]:
+        raise Unavailable("MLflow is away")
+
+    platform.tracking.aliases = away
+    with pytest.raises(Unavailable, match=f"done and recorded.*`modelyard reconcile {model}`"):
+        rollout.promote(platform, opened, clock())
+    assert (rollout.read(platform, opened).status, champion(platform, model)) == ("promoted", 2)
+    platform.tracking.aliases = aliases
+    assert rollout.promote(platform, opened, clock() + timedelta(days=1)).status == "promoted"
+    assert platform.tracking.aliases(model) == {"champion": 2, "previous": 1}
