@@ -9,7 +9,9 @@ import typer
 
 from modelyard.cli.output import AsJson, console, emit_json, emit_table, reported
 from modelyard.cli.session import settings
-from modelyard.runtime import commands
+from modelyard.config.settings import Settings
+from modelyard.runtime import commands, readiness
+from modelyard.runtime.readiness import Finding
 
 db = typer.Typer(help="The platform's own database.", no_args_is_help=True)
 
@@ -22,13 +24,15 @@ def up(
     Example: modelyard up
     """
     with reported():
-        running = commands.up(settings(), _tell, tuple(only) if only else None)
+        here = settings()
+        running = commands.up(here, _tell, tuple(only) if only else None)
         console.print(f"Airflow   {running.airflow_url}", highlight=False)
         for user, password in running.airflow_passwords.items():
             console.print(f"          {user} / {password}", highlight=False, markup=False)
         console.print(f"MLflow    {running.mlflow_url}", highlight=False)
         for url in running.gateway_urls:
             console.print(f"Gateway   {url}  (docs: {url}/docs)", highlight=False)
+        _warn(here)
         console.print("Next: `modelyard status`; `modelyard down` stops everything and keeps its state.")
 
 
@@ -84,7 +88,7 @@ def doctor(as_json: AsJson = False) -> None:
         if as_json:
             emit_json([dataclasses.asdict(finding) for finding in findings])
         else:
-            rows = [(f.check, "ok" if f.ok else "PROBLEM", f.detail, f.mend) for f in findings]
+            rows = [(f.check, _state(f), f.detail, f.mend) for f in findings]
             emit_table("Doctor", ("check", "state", "found", "what to do"), rows, empty="Nothing was checked.")
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
@@ -101,6 +105,20 @@ def migrate() -> None:
     with reported():
         engine.migrate(engine.connect(settings().require("database_url")))
         console.print("The platform's database has the newest schema.")
+
+
+def _warn(here: Settings) -> None:
+    """What a person has to know who has started the platform and wants a model of her own to go live."""
+    for finding in [*readiness.projects(here), *readiness.approvers(here, started=True)]:
+        if finding.mend:
+            text = f"Attention: {finding.check}: {finding.detail}. {finding.mend}"
+            console.print(text, style="yellow", highlight=False, markup=False, soft_wrap=not console.is_terminal)
+
+
+def _state(finding: Finding) -> str:
+    if not finding.ok:
+        return "PROBLEM"
+    return "note" if finding.mend else "ok"
 
 
 def _tell(name: str, what: str) -> None:

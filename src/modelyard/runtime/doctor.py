@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -16,23 +15,15 @@ import psutil
 
 from modelyard.config.settings import Settings
 from modelyard.core.errors import ModelyardError
-from modelyard.runtime import commands, orphans, postgres, preflight
+from modelyard.runtime import commands, orphans, postgres, preflight, readiness
 from modelyard.runtime.config import RuntimeConfig
+from modelyard.runtime.environment import env_file
+from modelyard.runtime.readiness import Finding
 from modelyard.runtime.requirements import mismatches
 from modelyard.runtime.secrets import read_secrets, secrets_folder
 from modelyard.runtime.spec import services
 
 MEMORY = 6 * 1024**3
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line of the doctor's. ``mend`` says what to do and is empty when all is well."""
-
-    check: str
-    ok: bool
-    detail: str
-    mend: str = ""
 
 
 def examine(settings: Settings) -> list[Finding]:
@@ -45,6 +36,8 @@ def examine(settings: Settings) -> list[Finding]:
         _packages,
         _postgres,
         _secrets,
+        readiness.projects,
+        _approvers,
         _ports,
         _processes,
     )
@@ -127,6 +120,10 @@ def _secrets(settings: Settings) -> Iterator[Finding]:
     loose = [path.name for path in (folder, *folder.iterdir()) if path.stat().st_mode & 0o077]
     mend = f"chmod -R go-rwx {folder}" if loose else ""
     yield Finding("secrets", not loose, f"others may read {', '.join(loose)}" if loose else "private", mend)
+
+
+def _approvers(settings: Settings) -> Iterator[Finding]:
+    yield from readiness.approvers(settings, started=env_file(settings.home).is_file())
 
 
 def _ports(settings: Settings) -> Iterator[Finding]:
