@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fixtures.platforms import MODEL_YAML
 
 from .conftest import ROOT, Airflow
 
@@ -23,7 +24,7 @@ for name, dag in bag.dags.items():
     dags[name] = {
         "schedule": type(dag.timetable).__name__, "detail": repr(dag.timetable), "params": list(dag.params),
         "catchup": dag.catchup, "max_active_runs": dag.max_active_runs, "paused": dag.is_paused_upon_creation,
-        "doc": bool(dag.doc_md), "tags": sorted(dag.tags),
+        "doc": bool(dag.doc_md), "about": dag.description, "tags": sorted(dag.tags),
         "tasks": {
             t.task_id: {
                 "down": sorted(t.downstream_task_ids), "retries": t.retries, "rule": t.trigger_rule.value,
@@ -41,10 +42,10 @@ print(json.dumps({"errors": list(bag.import_errors.values()), "dags": dags, "hea
 
 
 def models(folder: Path, *names: str) -> str:
-    """A folder with these models: their names are all that a parse reads of them."""
+    """A folder with these models."""
     for name in names:
         (folder / name).mkdir(parents=True)
-        (folder / name / "model.yaml").touch()
+        (folder / name / "model.yaml").write_text(MODEL_YAML.format(name=name))
     return str(folder)
 
 

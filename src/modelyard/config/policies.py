@@ -43,24 +43,39 @@ def load_policy(cls: type[P], kind: str, settings: Settings, model: str) -> P:
     Raises:
         ConfigError: an unknown section, model or profile; a key or value that the policy does not accept.
     """
+    path, data = settings.policies / f"{kind}.yaml", policy_file(kind, settings)
+    merged = data["default"]
+    for section, name in (("profiles", settings.profile), ("models", model)):
+        overrides = data[section].get(name) or {}
+        if not isinstance(overrides, dict):
+            raise ConfigError(f"{section}.{name}", overrides, "a mapping", where=str(path))
+        merged = _merge(merged, overrides)
+    try:
+        return cls.model_validate(merged)
+    except ValidationError as error:
+        raise config_error(error, cls, where=str(path)) from None
+
+
+def policy_file(kind: str, settings: Settings) -> dict[str, dict[str, Any]]:
+    """The sections of ``<policies>/<kind>.yaml``, absent ones empty. What the sections say is not checked here.
+
+    Raises:
+        ConfigError: what all models share is wrong: an unknown section, model or profile.
+    """
     path = settings.policies / f"{kind}.yaml"
     data = read_yaml(path)
-    for section in data:
+    for section, content in data.items():
         if section not in _SECTIONS:
             raise ConfigError(section, section, _SECTIONS, where=str(path))
+        if not isinstance(content or {}, dict):
+            raise ConfigError(section, content, "a mapping", where=str(path))
     for name in data.get("models") or {}:
         if name not in project_folders(settings):
             raise ConfigError(f"models.{name}", name, project_folders(settings), where=str(path))
     for name in data.get("profiles") or {}:
         if name not in ("demo", "production"):
             raise ConfigError(f"profiles.{name}", name, ("demo", "production"), where=str(path))
-    merged = data.get("default") or {}
-    for overrides in ((data.get("profiles") or {}).get(settings.profile), (data.get("models") or {}).get(model)):
-        merged = _merge(merged, overrides or {})
-    try:
-        return cls.model_validate(merged)
-    except ValidationError as error:
-        raise config_error(error, cls, where=str(path)) from None
+    return {section: data.get(section) or {} for section in _SECTIONS}
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

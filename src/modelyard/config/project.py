@@ -220,7 +220,8 @@ def load_project(name: str, settings: Settings) -> Project:
     return _read_project(folders[name], settings)
 
 
-def _read_project(folder: Path, settings: Settings) -> Project:
+def read_spec(folder: Path) -> ModelSpec:
+    """What a model's folder says of it in ``model.yaml``. Raises ``ConfigError``."""
     where = str(folder / "model.yaml")
     try:
         spec = ModelSpec.model_validate(read_yaml(folder / "model.yaml"))
@@ -228,6 +229,11 @@ def _read_project(folder: Path, settings: Settings) -> Project:
         raise config_error(error, ModelSpec, where=where) from None
     if spec.name != folder.name:
         raise ConfigError("name", spec.name, f"the folder's name, {folder.name!r}", where=where)
+    return spec
+
+
+def _read_project(folder: Path, settings: Settings) -> Project:
+    spec = read_spec(folder)
     params_file = folder / "params.yaml" if (folder / "params.yaml").is_file() else settings.params
     params = read_yaml(params_file)
     if spec.name not in params:

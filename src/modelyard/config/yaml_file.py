@@ -34,12 +34,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping.
 
     Raises:
-        ConfigError: the file is absent, is not YAML, or is not a mapping.
+        ConfigError: the file is absent, cannot be read, is not YAML, or is not a mapping.
     """
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigError("file", str(path), "an existing YAML file", where=str(path)) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError("file", path.name, f"text in UTF-8 that may be read: {error}", where=str(path)) from None
     try:
         data = yaml.load(text, Loader=_Strict)  # noqa: S506  a subclass of SafeLoader
     except yaml.YAMLError as error:
