@@ -106,8 +106,7 @@ def too_far(platform: Platform, model: str, start: datetime) -> Callable[[dateti
     def far(reached: datetime) -> bool:
         if reached < judged_from or platform.ledger.rollouts.current(model) is not None:
             return False
-        checked = [datetime.fromisoformat(check["as_of"]) for check in platform.ledger.journal.checks(model)]
-        return reached - max((at for at in checked if at <= reached), default=start) > AHEAD
+        return not platform.ledger.journal.checks(model, since=reached - AHEAD, until=reached)
 
     return far
 
