@@ -19,6 +19,7 @@ from modelyard.serving.control import Control
 from modelyard.serving.log import PredictionLog
 from modelyard.serving.metrics import Metrics
 from modelyard.serving.online import store_for
+from modelyard.serving.protocol import connection
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -54,13 +55,14 @@ def server(args: argparse.Namespace, settings: Settings) -> uvicorn.Server:
         host=args.host,
         port=args.port,
         loop="uvloop",
-        http="httptools",
+        http=connection(app),
         ws="none",
         lifespan="on",
         access_log=False,
         log_config=None,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=15,
+        proxy_headers=False,
         server_header=False,
         date_header=False,
     )

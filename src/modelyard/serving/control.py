@@ -18,6 +18,7 @@ from modelyard.core.value import Value
 from modelyard.ports.fleet import Arm, ReplicaState, Route
 from modelyard.serving.errors import Refusal
 from modelyard.serving.files import write_atomically
+from modelyard.serving.lane import Count
 from modelyard.serving.live import Live, assemble
 from modelyard.serving.loading import Versions
 from modelyard.serving.log import PredictionLog
@@ -72,6 +73,9 @@ class Control:
         self._versions = Versions()
         self._lock = asyncio.Lock()
         self.served: dict[str, Served] = {}
+        self.by_target: dict[bytes, Served] = {}
+        """Models by the request target under which they are asked."""
+        self.on_answered: Count = lambda *_: None
         self._off: dict[str, Kept] = {}
         self.broken: dict[str, str] = {}
         log.on_flush = self.save_evidence
@@ -229,7 +233,9 @@ class Control:
 
     def _one(self, model: str) -> Served:
         if model not in self.served:
-            self.served = self.served | {model: Served(model, self._log, self._tripped)}
+            served = Served(model, self._log, self._tripped, lambda *answered: self.on_answered(*answered))
+            self.served = self.served | {model: served}
+            self.by_target[f"/v1/models/{model}/predict".encode()] = served
         return self.served[model]
 
     def _live(self, model: str) -> Live | None:

@@ -22,7 +22,8 @@ Row = Mapping[str, Any]
 _NUMERIC_TYPES = frozenset({int, float, type(None)})
 _TEXT_TYPES = frozenset({str, type(None)})
 _CATEGORY_TYPES = frozenset({str, int, float, type(None)})
-_LARGEST = float(np.finfo(np.float32).max)
+LARGEST = float(np.finfo(np.float32).max)
+"""A number beyond it would be infinite to the model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +57,8 @@ class Encoder:
         self._numeric, self._categorical = signature.numeric, signature.categorical
         self.numeric_names = tuple(i.name for i in self._numeric)
         self.categorical_names = tuple(i.name for i in self._categorical)
-        self._low = np.array([_LARGEST * -1 if i.low is None else i.low for i in self._numeric])
-        self._high = np.array([_LARGEST if i.high is None else i.high for i in self._numeric])
+        self._low = np.array([LARGEST * -1 if i.low is None else i.low for i in self._numeric])
+        self._high = np.array([LARGEST if i.high is None else i.high for i in self._numeric])
         self._nullable = np.array([i.nullable for i in self._numeric], dtype=bool)
         self._scale = np.array([i.scale for i in self._numeric])
         self._offset = np.array([i.offset for i in self._numeric])

@@ -17,9 +17,9 @@ import itertools
 import logging
 import secrets
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -41,7 +41,7 @@ MOST_BUFFERED = 200_000
 
 @dataclass(slots=True, eq=False)
 class Answered:
-    """Rows of one request that one version answered. ``other`` is filled in when the other version has scored them."""
+    """Rows that one version answered together. ``other`` is filled in when the other version has scored them."""
 
     model: str
     rollout: str
@@ -51,14 +51,38 @@ class Answered:
     generation: int
     request_ids: Sequence[str]
     keys: Sequence[str]
-    event_us: int
-    served_us: int
-    latency_ms: float
+    event_us: int | Sequence[int]  # one for all rows, or one for each; as the next two
+    served_us: int | Sequence[int]
+    latency_ms: float | Sequence[float]
     scores: NDArray[np.float64]
     encoded: Encoded
     names: tuple[Names, Names]
     error: str = ""
     other: NDArray[np.float64] | None = None
+
+    def by_day(self) -> Iterator[tuple[int, Answered]]:
+        """The rows of each day of event time, as days since 1970."""
+        days = np.broadcast_to(self.event_us, len(self.keys)) // _DAY
+        first, last = int(days.min()), int(days.max())
+        if first == last:
+            yield first, self
+            return
+        for day in np.unique(days).tolist():
+            yield day, self._take(np.flatnonzero(days == day).tolist())
+
+    def _take(self, places: list[int]) -> Answered:
+        n = len(self.keys)
+        return replace(
+            self,
+            request_ids=[self.request_ids[i] for i in places],
+            keys=[self.keys[i] for i in places],
+            event_us=np.broadcast_to(self.event_us, n)[places].tolist(),
+            served_us=np.broadcast_to(self.served_us, n)[places].tolist(),
+            latency_ms=np.broadcast_to(self.latency_ms, n)[places].tolist(),
+            scores=self.scores[places],
+            encoded=self.encoded.take(places),
+            other=None if self.other is None else self.other[places],
+        )
 
 
 @dataclass(slots=True, frozen=True)
@@ -176,8 +200,8 @@ class PredictionLog:
         """Write each group to a file of its own; one that fails costs nobody else's rows."""
         groups: dict[tuple[Any, ...], list[Answered]] = defaultdict(list)
         for answered in buffer.answered:
-            day = answered.event_us // _DAY
-            groups[answered.model, answered.rollout, day, answered.version, answered.names].append(answered)
+            for day, rows in answered.by_day():
+                groups[rows.model, rows.rollout, day, rows.version, rows.names].append(rows)
         by_day: dict[tuple[str, int], list[Label]] = defaultdict(list)
         for label in buffer.labels:
             by_day[label.model, label.known_us // _DAY].append(label)
@@ -214,27 +238,27 @@ def _done(work: Callable[[], None], rows: int) -> bool:
 def answered_columns(batch: Sequence[Answered], names: tuple[Names, Names]) -> dict[str, Any]:
     """The columns of ``ports.predictions``, with one column per feature, as the answering version saw it."""
     sizes = [len(a.keys) for a in batch]
-    each: Callable[[Callable[[Answered], Any]], NDArray[Any]] = lambda get: np.repeat([get(a) for a in batch], sizes)  # noqa: E731
-    spread: Callable[[Callable[[Answered], str]], list[str]] = lambda get: [  # noqa: E731
-        get(a) for a, n in zip(batch, sizes, strict=True) for _ in range(n)
-    ]
+    each: Callable[[Callable[[Answered], Any]], NDArray[Any]] = lambda get: np.concatenate(  # noqa: E731
+        [np.broadcast_to(get(a), n) for a, n in zip(batch, sizes, strict=True)]
+    )
+    spread: Callable[[Callable[[Answered], str]], Any] = lambda get: columns.repeated([get(a) for a in batch], sizes)  # noqa: E731
     nothing = [np.full(n, np.nan) for n in sizes]
     table = {
         "request_id": columns.texts([i for a in batch for i in a.request_ids]),
         "key": columns.texts([k for a in batch for k in a.keys]),
         "event_time": columns.moments(each(lambda a: a.event_us)),
         "served_at": columns.moments(each(lambda a: a.served_us)),
-        "variant": columns.texts(spread(lambda a: a.variant)),
+        "variant": spread(lambda a: a.variant),
         "version": columns.integers(each(lambda a: a.version)),
-        "release": columns.texts(spread(lambda a: a.release)),
-        "rollout": columns.texts(spread(lambda a: a.rollout)),
+        "release": spread(lambda a: a.release),
+        "rollout": spread(lambda a: a.rollout),
         "generation": columns.integers(each(lambda a: a.generation)),
         "score": columns.floats(np.concatenate([a.scores for a in batch])),
         "other_score": columns.floats(
             np.concatenate([n if a.other is None else a.other for a, n in zip(batch, nothing, strict=True)])
         ),
         "latency_ms": columns.floats(each(lambda a: a.latency_ms)),
-        "error": columns.texts(spread(lambda a: a.error)),
+        "error": spread(lambda a: a.error),
     }
     numeric_names, categorical_names = names
     numeric = concatenate([a.encoded for a in batch]).numeric

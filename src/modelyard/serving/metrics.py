@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from itertools import accumulate
 
@@ -48,6 +48,14 @@ class Metrics:
         self._requests[model, kind, status] += 1
         if kind == "predict":
             self._latency[model].add(seconds)
+
+    def answered(self, model: str, status: int, seconds: Sequence[float]) -> None:
+        """Requests of the quick way that were answered with this status."""
+        self.in_flight -= len(seconds)
+        self._requests[model, "predict", status] += len(seconds)
+        add = self._latency[model].add
+        for each in seconds:
+            add(each)
 
     def text(self) -> bytes:
         """The exposition."""

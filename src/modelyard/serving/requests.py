@@ -54,7 +54,7 @@ def read_predict(body: bytes) -> PredictRequest:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _malformed(error) from None
     _bound(request.rows)
-    if request.event_time is not None and not _plausible(request.event_time):
+    if request.event_time is not None and not plausible(request.event_time):
         shown = str(request.event_time)
         message = f"event_time = {shown} is not accepted (accepted: {_MOMENTS})"
         raise Refusal(422, "invalid_field", message, field="event_time", value=shown, accepted=_MOMENTS)
@@ -73,7 +73,7 @@ def read_feedback(body: bytes) -> FeedbackRequest:
             raise invalid("label", row.label, "0 or 1", row=place)
         if (row.key is None) == (row.request_id is None):
             raise invalid("key", row.key, "exactly one of key and request_id", row=place)
-        if not _plausible(row.known_at):
+        if not plausible(row.known_at):
             raise invalid("known_at", str(row.known_at), _MOMENTS, row=place)
     return request
 
@@ -88,7 +88,7 @@ def microseconds(moment: datetime | None, now_us: int) -> int:
     return round(seconds * 1_000_000)
 
 
-def _plausible(moment: datetime) -> bool:
+def plausible(moment: datetime) -> bool:
     """Whether the log can file it: a day beyond the calendar's end has no folder."""
     return 0 <= microseconds(moment, 0) < _UNTIL_US
 

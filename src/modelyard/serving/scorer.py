@@ -15,6 +15,7 @@ from modelyard.core.records import Release
 from modelyard.release.encode import probability
 from modelyard.release.signature import Calibration, Signature
 from modelyard.serving.encoding import Encoded, Encoder
+from modelyard.serving.typed import typed_rows
 
 WARM_UP_CALLS = 50
 
@@ -29,7 +30,7 @@ class Scorer:
     def __init__(self, release: Release, digest: str, files: Mapping[str, bytes]) -> None:
         self.release, self.digest, self.version = release, digest, release.version
         self.signature = Signature.from_json(files["signature.json"])
-        self.encoder = Encoder(self.signature)
+        self.encoder, self.typed = Encoder(self.signature), typed_rows(self.signature)
         self._calibration = Calibration.from_json(files["calibration.json"])
         self._session = _session(files["model.onnx"])
         self._inputs = {i.name for i in self._session.get_inputs()}

@@ -8,70 +8,48 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from modelyard.serving.answers import Asked, InvalidOutput, Part, Scores, answer
 from modelyard.serving.batcher import Dropped
 from modelyard.serving.encoding import Encoded, Row
 from modelyard.serving.errors import Refusal, invalid
 from modelyard.serving.guard import Guardrails
+from modelyard.serving.lane import Count, Lane, Reply
 from modelyard.serving.live import Challenger, Live
 from modelyard.serving.log import Answered, PredictionLog
 from modelyard.serving.requests import PredictRequest, microseconds, moment
-from modelyard.serving.scorer import Scorer, valid
+from modelyard.serving.scorer import valid
 
 _log = logging.getLogger(__name__)
-Scores = NDArray[np.float64]
-
-
-class InvalidOutput(Exception):
-    """A version answered with something that is no probability."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Asked:
-    """A request, as the log and the comparison need it."""
-
-    rows: Sequence[Row]
-    keys: list[str]
-    ids: list[str]
-    event_us: int
-    served_us: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Part:
-    """The rows of one request that one version answered."""
-
-    places: list[int]
-    variant: str
-    scorer: Scorer
-    scores: Scores
-    encoded: Encoded
-    error: str = ""
 
 
 class Served:
     """Holds what is live and swaps it by one assignment."""
 
-    def __init__(self, name: str, log: PredictionLog, on_trip: Callable[[Served], None]) -> None:
-        self.name, self._log, self._on_trip = name, log, on_trip
+    def __init__(self, name: str, log: PredictionLog, on_trip: Callable[[Served], None], count: Count) -> None:
+        self.name, self._log, self._on_trip, self._count = name, log, on_trip, count
         self.live: Live | None = None
+        self._lane: Lane | None = None
         self._prefix, self._ids = secrets.token_hex(6), itertools.count(1)
         self._unpaired: set[Answered] = set()
 
     def swap(self, live: Live | None) -> None:
         """Serve this from the next request on; requests under way end with what they began with."""
-        before, self.live = self.live, live
+        before = self.live
+        self._set(live)
         old, new = (None if x is None else x.challenger for x in (before, live))
         if new is not None:
             new.guard.on_trip = self._tripped
         if old is not None and (new is None or new.batcher is not old.batcher):
             # Only closed to new work: what is under way there ends as it would have.
             old.batcher.close()
+
+    def take(self, body: bytes, reply: Reply) -> bool:
+        """Answer a plain request the quick way (``Lane.take``); False where it has to be asked of ``predict``."""
+        return self._lane is not None and self._lane.take(body, reply)
 
     def close(self) -> None:
         """Log the rows that still wait for the other version's score, without it: they were answered all the same."""
@@ -97,12 +75,24 @@ class Served:
             parts.append(await self._by_champion(live, mine, encoded.take(mine) if theirs else encoded))
         if theirs and live.challenger is not None:
             parts.append(await self._by_challenger(live, live.challenger, rows, theirs, encoded))
-        request_id = f"{self._prefix}{next(self._ids):x}"
+        request_id = self._new_id()
         ids = [request_id] if len(keys) == 1 else [f"{request_id}.{place}" for place in range(len(keys))]
-        asked, latency = Asked(rows, keys, ids, event_us, served_us), (time.perf_counter() - start) * 1e3
+        asked = Asked(rows, keys, ids, [event_us] * len(keys), [served_us] * len(keys))
+        latency = (time.perf_counter() - start) * 1e3
         for part in () if request.probe else parts:
             self._keep(live, part, asked, latency)
-        return _answer(self.name, request_id, parts, asked)
+        return answer(self.name, request_id, parts, asked)
+
+    def _set(self, live: Live | None) -> None:
+        """What is live, and the quick way into it where there is one."""
+        typed = None if live is None else live.champion.scorer.typed
+        # A challenger with inputs of its own has to be shown the rows as they came.
+        same = live is not None and (live.challenger is None or live.challenger.same_inputs)
+        lane = Lane(live, typed, self._new_id, self._keep, self._count) if live and typed and same else None
+        self.live, self._lane = live, lane
+
+    def _new_id(self) -> str:
+        return f"{self._prefix}{next(self._ids):x}"
 
     def _require(self) -> Live:
         if self.live is None:
@@ -141,9 +131,12 @@ class Served:
             challenger.tally.errors += len(places)
             return await self._by_champion(live, places, mine, f"challenger: {type(failure).__name__}: {failure}")
 
-    def _keep(self, live: Live, part: Part, asked: Asked, latency: float) -> None:
+    def _keep(self, live: Live, part: Part, asked: Asked, latency: float | Sequence[float]) -> None:
         """Log what was answered, once the other version has scored it too, where versions are compared."""
-        encoder = part.scorer.encoder
+        encoder, places = part.scorer.encoder, part.places
+        pick: Callable[[list[Any]], list[Any]] = lambda each: (  # noqa: E731
+            each if len(places) == len(each) else [each[i] for i in places]
+        )
         answered = Answered(
             model=self.name,
             rollout=live.route.rollout,
@@ -151,10 +144,10 @@ class Served:
             version=part.scorer.version,
             variant=part.variant,
             generation=live.generation,
-            request_ids=[asked.ids[i] for i in part.places],
-            keys=[asked.keys[i] for i in part.places],
-            event_us=asked.event_us,
-            served_us=asked.served_us,
+            request_ids=pick(asked.ids),
+            keys=pick(asked.keys),
+            event_us=pick(asked.event_us),
+            served_us=pick(asked.served_us),
             latency_ms=latency,
             scores=part.scores,
             encoded=part.encoded,
@@ -172,13 +165,16 @@ class Served:
         """Have the version that did not answer score the same rows; after the answer, and never at its expense."""
         challenger = live.challenger
         assert challenger is not None  # noqa: S101  only called where there is one
-        chosen = [rows[i] for i in part.places]
         other: asyncio.Future[Any]
         try:
-            if part.variant == "challenger":
-                other = live.champion.batcher.submit(live.champion.scorer.encoder.encode(chosen))
-            else:
+            # Where both take the same inputs, the encoded rows serve (and ``rows`` may be empty).
+            chosen = [] if challenger.same_inputs else [rows[i] for i in part.places]
+            if part.variant == "champion":
                 other = challenger.batcher.submit(_encode(challenger, chosen, part.encoded))
+            elif challenger.same_inputs:
+                other = live.champion.batcher.submit(part.encoded)
+            else:
+                other = live.champion.batcher.submit(live.champion.scorer.encoder.encode(chosen))
         except Exception as error:  # noqa: BLE001  the row was answered, and is logged whatever becomes of its pair
             if not isinstance(error, Refusal):
                 _log.exception("%s: a row could not be put to the other version", self.name)
@@ -213,7 +209,7 @@ class Served:
     def _tripped(self, guard: Guardrails) -> None:
         live = self.live
         if live is not None and live.challenger is not None and live.challenger.guard is guard and not live.tripped:
-            self.live = live.without_challenger(guard.tripped, guard.detail())
+            self._set(live.without_challenger(guard.tripped, guard.detail()))
             _log.warning("%s: guardrail %s tripped; all traffic is on the champion", self.name, guard.tripped)
             self._on_trip(self)
 
@@ -245,28 +241,3 @@ def _keys(rows: Sequence[Row], field: str) -> list[str]:
         if type(key) not in (str, int) or key == "":
             raise invalid(field, key, "the row's key, a text or a whole number", row=place)
     return [str(key) for key in keys]
-
-
-def _answer(model: str, request_id: str, parts: Sequence[Part], asked: Asked) -> dict[str, Any]:
-    first, keys, ids = parts[0], asked.keys, asked.ids
-    answers: list[dict[str, Any]] = [{}] * len(keys)
-    for part in parts:
-        threshold, version, variant = part.scorer.signature.threshold, part.scorer.version, part.variant
-        for place, score in zip(part.places, part.scores.tolist(), strict=True):
-            answers[place] = {
-                "key": keys[place],
-                "request_id": ids[place],
-                "probability": score,
-                "label": int(score >= threshold),
-                "version": version,
-                "variant": variant,
-            }
-    alone = len({(part.variant, part.scorer.version) for part in parts}) == 1
-    return {
-        "model": model,
-        "version": first.scorer.version if alone else None,
-        "release": first.scorer.digest if alone else None,
-        "variant": first.variant if alone else "mixed",
-        "request_id": request_id,
-        "predictions": answers,
-    }

@@ -1,0 +1,206 @@
+"""The quick way for plain requests of one row: those of one turn of the event loop are answered together.
+
+One decode per request; one encoding, split, score, log entry and comparison for all of a turn. No future and no task
+per request: whoever asks leaves a callback. The rules are those of ``served``, which answers everything else: a
+challenger that raises, hangs or answers nonsense never reaches the user; the champion answers, the challenger is
+charged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from modelyard.serving.answers import Asked, InvalidOutput, Part, Template
+from modelyard.serving.batcher import Dropped, Timed
+from modelyard.serving.encoding import Encoded
+from modelyard.serving.errors import Refusal
+from modelyard.serving.live import Challenger, Live
+from modelyard.serving.requests import microseconds, plausible
+from modelyard.serving.scorer import valid
+from modelyard.serving.typed import TypedRows, Values, values
+
+_log = logging.getLogger(__name__)
+Reply = Callable[[int, bytes], None]
+"""Sends status and body; never raises."""
+Keep = Callable[[Live, Part, Asked, list[float]], None]
+"""Logs a part, and has it compared; is given the latency of each of its rows in milliseconds."""
+Count = Callable[[str, int, Sequence[float]], None]
+"""Is told of answers: the model, their status, the seconds that each took."""
+
+
+class Waiting:
+    """A request that waits for the end of its turn."""
+
+    __slots__ = ("event_us", "probe", "reply", "row", "served_us", "start")
+
+    def __init__(self, row: Values, event_us: int, served_us: int, probe: bool, reply: Reply) -> None:
+        self.row, self.event_us, self.served_us, self.probe, self.reply = row, event_us, served_us, probe, reply
+        self.start = time.perf_counter()
+
+
+class _Turn:
+    """The requests of one turn. A reply that was given is None from then on, so that none is given twice."""
+
+    encoded: Encoded
+    asked: Asked
+
+    def __init__(self, waiting: Sequence[Waiting]) -> None:
+        self._waiting = waiting
+        self.places = list(range(len(waiting)))
+        self.starts = [w.start for w in waiting]
+        self.replies: list[Reply | None] = [w.reply for w in waiting]
+        self.probes = {place for place, w in enumerate(waiting) if w.probe}
+
+    def encode(self, typed: TypedRows, ids: list[str]) -> None:
+        """Make tensors of the rows."""
+        self.encoded, keys = typed.encode([w.row for w in self._waiting])
+        self.asked = Asked((), keys, ids, [w.event_us for w in self._waiting], [w.served_us for w in self._waiting])
+
+
+class Lane:
+    """The quick way into one live value; requests that it took end with that value whatever is swapped meanwhile."""
+
+    def __init__(self, live: Live, typed: TypedRows, new_id: Callable[[], str], keep: Keep, count: Count) -> None:
+        self._live, self._typed, self._new_id, self._keep, self._count = live, typed, new_id, keep, count
+        self._model = live.route.model
+        self._loop = asyncio.get_running_loop()
+        self._waiting: list[Waiting] = []
+        self._champion = Template(self._model, "champion", live.champion.scorer)
+        self._challenger: Template | None = None
+        if live.challenger is not None:
+            self._challenger = Template(self._model, "challenger", live.challenger.scorer)
+
+    def take(self, body: bytes, reply: Reply) -> bool:
+        """Whether this is a plain request; then ``reply`` is called once, with status and body, in a later turn."""
+        request = self._typed.read(body)
+        if request is None:
+            return False
+        served_us = event_us = time.time_ns() // 1000
+        if request.event_time is not None:
+            if not plausible(request.event_time):
+                return False
+            event_us = microseconds(request.event_time, served_us)
+        if not self._waiting:
+            self._loop.call_soon(self._flush)
+        self._waiting.append(Waiting(values(request.rows[0]), event_us, served_us, request.probe, reply))
+        return True
+
+    def _flush(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        turn = _Turn(waiting)
+        self._safely(turn, turn.places, self._split, turn)
+
+    def _split(self, turn: _Turn) -> None:
+        turn.encode(self._typed, [self._new_id() for _ in turn.places])
+        mine, theirs = self._live.split(turn.asked.keys)
+        if mine:
+            self._safely(turn, mine, self._by_champion, turn, mine)
+        if theirs and self._live.challenger is not None:
+            self._safely(turn, theirs, self._by_challenger, turn, theirs, self._live.challenger)
+
+    def _safely(self, turn: _Turn, places: list[int], work: Callable[..., None], *args: Any) -> None:
+        """Nobody is left without an answer, whatever goes wrong here."""
+        try:
+            work(*args)
+        except Exception:  # noqa: BLE001  see above; the log has the cause
+            _log.exception("%s: %d requests failed", self._model, len(places))
+            self._refuse(turn, places, Refusal(500, "internal", "the gateway failed; see its log"))
+
+    def _by_champion(self, turn: _Turn, places: list[int], error: str = "") -> None:
+        tally, scorer = self._live.champion.tally, self._live.champion.scorer
+        if not error:
+            tally.rows += len(places)
+        encoded = turn.encoded if len(places) == len(turn.places) else turn.encoded.take(places)
+        try:
+            scores = scorer.score(encoded)
+        except Exception as failure:  # noqa: BLE001  whatever the graph raises belongs to these requests
+            self._failed(turn, places, failure)
+            return
+        part = Part(places, "champion", scorer, scores, encoded, error)
+        # Both comparisons are false for NaN. The rows are only looked at one by one when one of them is wrong.
+        if not (scores.min() >= 0.0 and scores.max() <= 1.0):
+            part, bad = _parted(part)
+            what = f"version {scorer.version} answered something that is no probability"
+            self._failed(turn, bad.places, InvalidOutput(what))
+        self._answer(turn, part, self._champion)
+
+    def _failed(self, turn: _Turn, places: list[int], failure: Exception) -> None:
+        scorer, tally = self._live.champion.scorer, self._live.champion.tally
+        tally.errors += len(places)
+        _log.error("%s version %d failed", self._model, scorer.version, exc_info=failure)
+        self._refuse(turn, places, Refusal(500, "version_failed", f"version {scorer.version} failed: {failure}"))
+
+    def _by_challenger(self, turn: _Turn, places: list[int], challenger: Challenger) -> None:
+        challenger.tally.rows += len(places)
+        encoded = turn.encoded.take(places)
+        future = challenger.batcher.submit(encoded)
+        if future.done() and not isinstance(future.exception(), Dropped):
+            for _ in places:  # a trial each: they are requests of several users
+                challenger.guard.refused()
+        future.add_done_callback(
+            lambda done: self._safely(turn, places, self._answered, turn, places, challenger, encoded, done)
+        )
+
+    def _answered(
+        self, turn: _Turn, places: list[int], challenger: Challenger, encoded: Encoded, done: asyncio.Future[Timed]
+    ) -> None:
+        """The challenger has answered, or not; where it has not, the champion does, and the challenger is charged."""
+        try:
+            scores, _ = done.result()
+        except Dropped as full:
+            # The queue was full: nobody's fault, but the user is not kept waiting for it.
+            self._by_champion(turn, places, f"challenger not asked: {full}")
+            return
+        except Exception as failure:  # noqa: BLE001  no fault of a challenger may reach a user, whatever it is
+            challenger.tally.errors += len(places)
+            self._by_champion(turn, places, f"challenger: {type(failure).__name__}: {failure}")
+            return
+        part, bad = _parted(Part(places, "challenger", challenger.scorer, scores, encoded))
+        challenger.guard.outputs(len(bad.places), len(places))
+        if bad.places:
+            challenger.tally.errors += len(bad.places)
+            self._by_champion(turn, bad.places, "challenger: InvalidOutput: 1 of 1 scores are no probability")
+        if self._challenger is not None:
+            self._answer(turn, part, self._challenger)
+
+    def _answer(self, turn: _Turn, part: Part, template: Template) -> None:
+        asked, replies, now = turn.asked, turn.replies, time.perf_counter()
+        seconds = [now - turn.starts[place] for place in part.places]
+        for place, score in zip(part.places, part.scores.tolist(), strict=True):
+            reply, replies[place] = replies[place], None
+            if reply is not None:
+                reply(200, template.fill(asked.keys[place], asked.ids[place], score))
+        self._count(self._model, 200, seconds)
+        if turn.probes:
+            kept = [at for at, place in enumerate(part.places) if place not in turn.probes]
+            part, seconds = _some(part, kept), [seconds[at] for at in kept]
+        if part.places:
+            self._keep(self._live, part, asked, [1e3 * s for s in seconds])
+
+    def _refuse(self, turn: _Turn, places: list[int], refusal: Refusal) -> None:
+        body, now = msgspec.json.encode(refusal.body()), time.perf_counter()
+        for place in places:
+            reply, turn.replies[place] = turn.replies[place], None
+            if reply is not None:
+                self._count(self._model, refusal.status, [now - turn.starts[place]])
+                reply(refusal.status, body)
+
+
+def _parted(part: Part) -> tuple[Part, Part]:
+    """The rows whose scores are probabilities, and the rest."""
+    fine = valid(part.scores)
+    if fine.all():
+        return part, _some(part, [])
+    return _some(part, np.flatnonzero(fine).tolist()), _some(part, np.flatnonzero(~fine).tolist())
+
+
+def _some(part: Part, at: list[int]) -> Part:
+    places = [part.places[i] for i in at]
+    return Part(places, part.variant, part.scorer, part.scores[at], part.encoded.take(at), part.error)

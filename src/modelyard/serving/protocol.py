@@ -1,0 +1,125 @@
+"""The HTTP server's connection, with a short way for requests that are answered without a task.
+
+Everything is uvicorn's: parsing, keep-alive, pipelining, drain, and ASGI for all that is not plain. A POST that has
+arrived whole in one read, on a connection with nothing else under way, is offered to the application as bytes; where it
+takes it, its callback writes the response. What ASGI costs a request (scope, task, events, messages) is more than
+all of the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+_HEAD = b"%bcontent-type: application/json\r\ncontent-length: %d\r\n%b\r\n%b"
+_CLOSE = b"connection: close\r\n"
+
+
+class Taker(Protocol):
+    """An application that can answer some requests without ASGI."""
+
+    def answers(self, target: bytes) -> bool:
+        """Whether ``take`` may be asked for this request target."""
+        ...
+
+    def take(self, target: bytes, body: bytes, reply: Callable[[int, bytes], None]) -> bool:
+        """True: ``reply`` will be called once, in a later turn of the loop. False: ask by ASGI."""
+        ...
+
+
+def connection(taker: Taker) -> Any:
+    """What ``uvicorn.Config(http=...)`` wants."""
+    return partial(Connection, taker)
+
+
+class _Taken:
+    """Stands where uvicorn keeps the cycle of the request under way, for one that was taken."""
+
+    __slots__ = ("disconnected", "keep_alive", "message_event", "response_complete")
+
+    def __init__(self) -> None:
+        self.disconnected = self.response_complete = False
+        self.keep_alive = True
+        self.message_event = self
+
+    def set(self) -> None:
+        """Nobody waits for an event here."""
+
+
+class Connection(HttpToolsProtocol):
+    """One connection."""
+
+    def __init__(self, taker: Taker, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._taker = taker
+        self._body: bytes | None = None
+        self._taken: _Taken | None = None
+
+    def data_received(self, data: bytes) -> None:
+        """Parse; a body that has not arrived whole goes on by ASGI."""
+        super().data_received(data)
+        if self._body is not None:
+            body, self._body = self._body, None
+            if not self.transport.is_closing():  # as after a malformed request
+                self._by_asgi(body)
+
+    def on_headers_complete(self) -> None:
+        """Start to collect the body of a plain POST; hand anything else to ASGI."""
+        cycle, parser = self.cycle, self.parser
+        if (
+            (cycle is None or cycle.response_complete)
+            and self._taker.answers(self.url)
+            and parser.get_method() == b"POST"
+            and parser.get_http_version() == "1.1"
+            and parser.should_keep_alive()
+            and not parser.should_upgrade()
+            and not self.expect_100_continue
+            and not self.flow.write_paused
+        ):
+            self._body = b""
+        else:
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body."""
+        if self._body is None:
+            super().on_body(body)
+        else:
+            self._body = self._body + body if self._body else body
+
+    def on_message_complete(self) -> None:
+        """The request is whole."""
+        body, self._body = self._body, None
+        if body is None:
+            super().on_message_complete()
+            return
+        taken = _Taken()
+        if self._taker.take(self.url, body, partial(self._reply, taken)):
+            self.cycle = self._taken = taken  # type: ignore[assignment]
+        else:
+            self._by_asgi(body)
+            super().on_message_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client went away; what was taken is answered all the same, to nobody."""
+        if self._taken is not None:
+            self._taken.disconnected = True
+        super().connection_lost(exc)
+
+    def _by_asgi(self, body: bytes) -> None:
+        super().on_headers_complete()
+        if body:
+            super().on_body(body)
+
+    def _reply(self, taken: _Taken, status: int, body: bytes) -> None:
+        taken.response_complete = True
+        if taken.disconnected or self.transport.is_closing():
+            return
+        end = b"" if taken.keep_alive else _CLOSE
+        self.transport.write(_HEAD % (STATUS_LINE[status], len(body), end, body))
+        if not taken.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
