@@ -24,7 +24,8 @@ h2 { font-size: 1rem; margin: 1.4rem 0 .4rem; border-bottom: 1px solid #8886; }
 p { margin: .3rem 0; }
 dl { display: grid; grid-template-columns: max-content auto; gap: .15rem 1rem; margin: .3rem 0; }
 dt { opacity: .75; }
-dd, td { margin: 0; overflow-wrap: anywhere; }
+dd { margin: 0; overflow-wrap: anywhere; }
+td { overflow-wrap: break-word; }
 table { border-collapse: collapse; margin: .5rem 0; }
 th, td { text-align: left; vertical-align: top; padding: .2rem .9rem .2rem 0; border-bottom: 1px solid #8884; }
 time { white-space: nowrap; }

@@ -28,9 +28,9 @@ def retrain(asked: Asked) -> list[Section]:
         return [_why_not_yet(asked, note), *_incidents(asked)]
     return [
         _why(release),
+        parts.release_section(asked, release),
         *_evidence(asked, release.parts.get("evidence", "")),
         *_snapshot(asked, release),
-        parts.release_section(asked, release),
         _gates(asked, release),
         *_governance(asked, release),
         _rollouts(asked, release),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -78,7 +79,7 @@ def release_section(asked: Asked, release: Release) -> Section:
         ("code", release.code_commit),
     ]
     if release.overrides:
-        facts.append(("overrides", Mark(str(release.overrides), "unsure")))
+        facts.append(("overrides", Mark(json.dumps(release.overrides, ensure_ascii=False), "unsure")))
     return Section("Release", facts=tuple(facts))
 
 

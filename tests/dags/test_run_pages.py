@@ -21,6 +21,7 @@ from modelyard.core.digest import digest_json
 from modelyard.core.records import AnalysisRun, Approval, Incident, Release, Snapshot
 from modelyard.core.verdict import Decision, Measurement, Outcome, Severity, Verdict
 from modelyard.core.window import Window
+from modelyard.runtime.sockets import free_port
 from modelyard.wiring import ConnectedPlatform
 
 from .conftest import ROOT, Airflow
@@ -299,6 +300,16 @@ def test_what_does_not_exist_is_said_plainly(pages: Pages, path: str) -> None:
     answer = pages.get(path)
     assert answer.status_code == 404
     assert "No such run" in answer.text
+
+
+def test_a_ledger_that_is_away_is_said_plainly(pages: Pages) -> None:
+    pages.run("retrain", "r1")
+    away = f"postgresql+psycopg://nobody:x@127.0.0.1:{free_port()}/none"
+    settings = pages.platform.settings.model_copy(update={"database_url": away})
+    pages.platform = ConnectedPlatform(settings)  # type: ignore[assignment]
+    answer = pages.get("/delays__retrain/r1")
+    assert answer.status_code == 503
+    assert "the platform&#39;s database does not answer" in answer.text
 
 
 def test_strangers_learn_nothing_not_even_what_exists(pages: Pages) -> None:
