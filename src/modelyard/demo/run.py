@@ -12,6 +12,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from modelyard.config.project import load_project
 from modelyard.config.settings import Settings
@@ -164,12 +165,18 @@ class _Demo:
 
 def _show(console: Console, summary: Json, running: Running) -> None:
     champion = summary["champion"] or {"name": "none", "version": "-", "semver": "-", "mlflow_run_id": "-"}
-    table = Table("what", "result", title="What happened", show_lines=False)
-    for row in _rows(summary):
-        table.add_row(*row)
-    table.add_row("champion", f"{champion['name']} version {champion['version']} ({champion['semver']})")
-    table.add_row("requests", f"{summary['requests_total']:,}, failed: {summary['requests_failed']}")
-    console.print(table)
+    rows = [
+        *_rows(summary),
+        ("champion", f"{champion['name']} version {champion['version']} ({champion['semver']})"),
+        ("requests", f"{summary['requests_total']:,}, failed: {summary['requests_failed']}"),
+    ]
+    if console.is_terminal:
+        table = Table("what", "result", title="What happened", show_lines=False)
+        for row in rows:
+            table.add_row(*map(Text, row))  # as it is: square brackets are no markup
+        console.print(table)
+    for what, result in () if console.is_terminal else rows:
+        console.print(f"  {what}: {result}", highlight=False, markup=False, soft_wrap=True)
     admin = running.airflow_passwords[STARTER]
     console.print(f"Airflow   {running.airflow_url}   {STARTER} / {admin}", highlight=False, markup=False)
     console.print(f"MLflow    {running.mlflow_url}", highlight=False)

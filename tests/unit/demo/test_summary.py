@@ -92,17 +92,29 @@ def test_says_how_long_it_took(summary: dict[str, Any]) -> None:
     assert summary["stages"] == [{"name": "data", "seconds": 1.5}, {"name": "drift", "seconds": 2.0}]
 
 
-def test_is_written_whole_and_shown(summary: dict[str, Any], tmp_path: Path) -> None:
+def test_is_written_whole(summary: dict[str, Any], tmp_path: Path) -> None:
     path = summary_path(tmp_path)
     write_summary(path, summary)
     assert json.loads(path.read_text()) == summary
-    console = Console(file=StringIO(), width=200)
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_is_shown_word_for_word(summary: dict[str, Any], terminal: bool) -> None:
+    # Without a terminal each row is one line, however narrow the console takes itself to be.
+    console = Console(file=StringIO(), width=200 if terminal else 20, force_terminal=terminal, no_color=True)
     running: Any = SimpleNamespace(
         airflow_url="http://a", mlflow_url="http://m", gateway_urls=("http://g",), airflow_passwords={"admin": "pw"}
     )
     _show(console, summary, running)
     text = console.file.getvalue()  # type: ignore[attr-defined]
-    for said in ("m version 2 (1.1.0)", "5, failed: 1", "approve by ann", "http://g/docs", "admin / pw"):
+    for said in (
+        "m version 2 (1.1.0)",
+        "5, failed: 1",
+        "drift [asset]",
+        "approve by ann",
+        "http://g/docs",
+        "admin / pw",
+    ):
         assert said in text
 
 

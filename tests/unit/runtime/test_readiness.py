@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -137,6 +138,15 @@ def test_the_doctor_says_both(own: Settings) -> None:
     own.home.mkdir()
     env_file(own.home).write_text("")
     assert not {one.check: one for one in examine(own)}["approvers"].ok
+
+
+def test_the_table_shows_the_edit_as_it_has_to_be_typed(own: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services, "settings", lambda: own)
+    cells = " ".join(re.sub("[│┃]", " ", CliRunner().invoke(app, ["doctor"], env={"COLUMNS": "400"}).output).split())
+    shown = CliRunner().invoke(app, ["doctor", "--json"]).output
+    assert "[demo-approver-1, demo-approver-2]" in shown
+    assert "[demo-approver-1," in cells
+    assert " note " in cells
 
 
 def test_up_says_it_after_the_addresses(own: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
