@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -16,6 +17,9 @@ PLACES = {
     "policies": "modelyard/defaults/policies",
     "feature_repo": "modelyard/defaults/feature_repo",
 }
+# Policies and schedules of models that are in this repository and not in the wheel: where a model of that name is
+# unknown they would be refused.
+OF_MODELS = re.compile(r"^models:.*\n(?:(?:[ \t].*)?\n)*", re.MULTILINE)
 
 
 class BuildWithTop(build_py):
@@ -35,6 +39,9 @@ class BuildWithTop(build_py):
                 ignore=shutil.ignore_patterns("__pycache__", "*.py[cod]", ".*"),
                 dirs_exist_ok=True,
             )
+        for folder in ("dags", "policies"):
+            for path in (Path(self.build_lib) / PLACES[folder]).glob("*.yaml"):
+                path.write_text(OF_MODELS.sub("", path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 setup(cmdclass={"build_py": BuildWithTop})
