@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from airflow.plugins_manager import AirflowPlugin
 
@@ -35,26 +35,30 @@ def _pages() -> list[dict[str, Any]]:
     ]
 
 
+_VIEWS = [
+    {
+        "name": "Modelyard reports",
+        "href": "modelyard/reports/",
+        "destination": "nav",
+        "category": "browse",
+        "url_route": "modelyard-reports",
+    }
+]
+# Not an external view: Airflow shows those in a frame that forbids new tabs, so no link of it would open.
+_RUN_TABS = [
+    {
+        "name": "Modelyard",
+        "bundle_url": "modelyard/runs/tab.js",
+        "destination": "dag_run",
+        "url_route": "modelyard-run",
+    }
+]
+
+
 class ModelyardPlugin(AirflowPlugin):
     """The page of reports with its entry in the navigation, and the tab on each run's page."""
 
     name = "modelyard"
-    fastapi_apps: ClassVar[list[Any]] = _pages()
-    external_views: ClassVar[list[Any]] = [
-        {
-            "name": "Modelyard reports",
-            "href": "modelyard/reports/",
-            "destination": "nav",
-            "category": "browse",
-            "url_route": "modelyard-reports",
-        }
-    ]
-    # Not an external view: Airflow shows those in a frame that forbids new tabs, so no link of it would open.
-    react_apps: ClassVar[list[Any]] = [
-        {
-            "name": "Modelyard",
-            "bundle_url": "modelyard/runs/tab.js",
-            "destination": "dag_run",
-            "url_route": "modelyard-run",
-        }
-    ]
+    fastapi_apps = _pages()
+    external_views = _VIEWS
+    react_apps = _RUN_TABS

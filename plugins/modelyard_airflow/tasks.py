@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow.providers.standard.operators.python import PythonOperator
 from airflow.sdk import BaseOperatorLink, Param, get_current_context
@@ -18,6 +18,7 @@ from modelyard_airflow.catalogue import retry_delay, settings
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+    from airflow.sdk.bases.decorator import Task
 
     from modelyard.ports.platform import Platform
 
@@ -70,14 +71,15 @@ class FlowOperator(DecoratedOperator, PythonOperator):
         self.operator_extra_links = tuple(links)
 
 
-def flow(*links: type[BaseOperatorLink], **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def flow(*links: type[BaseOperatorLink], **options: Any) -> Callable[[Callable[..., Any]], Task[..., Any]]:
     """Make a function a task that calls a flow; ``links`` are the buttons that its page may show."""
 
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+    def decorate(function: Callable[..., Any]) -> Task[..., Any]:
         chosen = {"links": [link() for link in links], **options}
-        return task_decorator_factory(
+        made = task_decorator_factory(
             python_callable=acting(function), decorated_operator_class=FlowOperator, multiple_outputs=False, **chosen
         )
+        return cast("Task[..., Any]", made)  # Airflow declares what it returns without a callable
 
     return decorate
 
