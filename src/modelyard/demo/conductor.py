@@ -108,7 +108,9 @@ class Conductor:
         return [q for q in self._airflow.questions(run.dag_id) if q.dag_run_id == run.dag_run_id]
 
     def until(self, done: Callable[[], T], traffic: Traffic | None = None, *, answering: bool = False) -> T:
-        """Wait until something is true; returns it. While a person is asked (``answering``), without limit.
+        """Wait until something is true; returns it. While a person is asked, without limit.
+
+        ``answering`` lets the demo's identities answer meanwhile; a person is always told what waits.
 
         Raises:
             Unavailable: a run has failed meanwhile, or nothing happens for too long.
@@ -118,7 +120,7 @@ class Conductor:
             if time.monotonic() > deadline:
                 raise Unavailable(f"nothing came of it in {self._wait:g} s; look at {self._url}")
             self._check_failures()
-            if answering and self._wait_for_people():
+            if (answering or isinstance(self._approvers, Asking)) and self._wait_for_people():
                 deadline = time.monotonic() + self._wait
             if traffic is not None:
                 traffic.check()

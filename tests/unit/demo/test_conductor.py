@@ -67,6 +67,14 @@ def test_a_person_is_told_once_where_to_answer() -> None:
     assert said.lines == [f"m: approve? Please answer at {address} as demo-approver-1 / pw"]
 
 
+def test_a_person_is_told_of_questions_in_every_stage_and_identities_answer_only_in_theirs() -> None:
+    airflow, said, turns = FakeAirflow(open_questions=[question()]), Said(), iter(range(3))
+    conductor(airflow, said).until(lambda: next(turns) == 2)
+    assert airflow.answered == said.lines == []
+    conductor(airflow, said, airflow.open_questions.clear, people=False).until(lambda: not airflow.open_questions)
+    assert len(said.lines) == 1
+
+
 def test_a_person_may_take_any_time_while_the_question_is_open() -> None:
     airflow, said = FakeAirflow(open_questions=[question()]), Said()
     turns = [lambda: time.sleep(0.03) for _ in range(4)]
