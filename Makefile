@@ -4,7 +4,7 @@ SHELL := /bin/sh
 MODELYARD := .venv/bin/modelyard
 BENCHMARKS := $(sort $(patsubst benchmarks/bench_%.py,%,$(wildcard benchmarks/bench_*.py)))
 
-.PHONY: help setup run up test check unit fix bench stop clean distclean secrets lock
+.PHONY: help setup run up test check unit fix nightly bench stop clean distclean secrets lock
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z%-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ unit: setup ## Only the quick tests
 
 fix: setup ## Mend what ruff can mend
 	@.venv/bin/ruff check --fix --quiet . ; .venv/bin/ruff format .
+
+nightly: ## The whole demo in a clone without state, verified, and all benchmarks
+	@scripts/nightly.sh
 
 bench: setup ## All benchmarks, one after the other
 	@set -e; for name in $(BENCHMARKS); do $(MAKE) --no-print-directory "bench-$$name"; done

@@ -9,7 +9,7 @@ trap 'rm -f "$log"' EXIT
 status=$(mktemp)
 {
     # shellcheck disable=SC2086  # several arguments in one variable
-    .venv/bin/python -m pytest -m "not gpu and not nightly" --cov --cov-report= --cov-fail-under=0 ${ARGS:-} </dev/null
+    .venv/bin/python -m pytest -m "not gpu" --cov --cov-report= --cov-fail-under=0 ${ARGS:-} </dev/null
     echo $? > "$status"
 } 2>&1 | tee "$log"
 code=$(cat "$status")
