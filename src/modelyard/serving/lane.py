@@ -24,7 +24,7 @@ from modelyard.serving.errors import Refusal
 from modelyard.serving.live import Challenger, Live
 from modelyard.serving.requests import microseconds, plausible
 from modelyard.serving.scorer import valid
-from modelyard.serving.typed import TypedRows, Values, values
+from modelyard.serving.typed import NOT_PLAIN, TypedRows, Values, values
 
 _log = logging.getLogger(__name__)
 Reply = Callable[[int, bytes], None]
@@ -35,14 +35,8 @@ Count = Callable[[str, int, Sequence[float]], None]
 """Is told of answers: the model, their status, the seconds that each took."""
 
 
-class Waiting:
-    """A request that waits for the end of its turn."""
-
-    __slots__ = ("event_us", "probe", "reply", "row", "served_us", "start")
-
-    def __init__(self, row: Values, event_us: int, served_us: int, probe: bool, reply: Reply) -> None:
-        self.row, self.event_us, self.served_us, self.probe, self.reply = row, event_us, served_us, probe, reply
-        self.start = time.perf_counter()
+Waiting = tuple[Values, int, int, bool, Reply, float]
+"""A request that waits for the end of its turn: row, event and arrival in microseconds, probe, reply, start."""
 
 
 class _Turn:
@@ -52,16 +46,15 @@ class _Turn:
     asked: Asked
 
     def __init__(self, waiting: Sequence[Waiting]) -> None:
-        self._waiting = waiting
+        self.rows, self._event_us, self._served_us, probes, replies, self.starts = zip(*waiting, strict=True)
         self.places = list(range(len(waiting)))
-        self.starts = [w.start for w in waiting]
-        self.replies: list[Reply | None] = [w.reply for w in waiting]
-        self.probes = {place for place, w in enumerate(waiting) if w.probe}
+        self.replies: list[Reply | None] = list(replies)
+        self.probes = {place for place in self.places if probes[place]} if True in probes else set()
 
     def encode(self, typed: TypedRows, ids: list[str]) -> None:
         """Make tensors of the rows."""
-        self.encoded, keys = typed.encode([w.row for w in self._waiting])
-        self.asked = Asked((), keys, ids, [w.event_us for w in self._waiting], [w.served_us for w in self._waiting])
+        self.encoded, keys = typed.encode(self.rows)
+        self.asked = Asked((), keys, ids, list(self._event_us), list(self._served_us))
 
 
 class Lane:
@@ -69,7 +62,7 @@ class Lane:
 
     def __init__(self, live: Live, typed: TypedRows, new_id: Callable[[], str], keep: Keep, count: Count) -> None:
         self._live, self._typed, self._new_id, self._keep, self._count = live, typed, new_id, keep, count
-        self._model = live.route.model
+        self._model, self._decode = live.route.model, typed.decode
         self._loop = asyncio.get_running_loop()
         self._waiting: list[Waiting] = []
         self._champion = Template(self._model, "champion", live.champion.scorer)
@@ -79,8 +72,9 @@ class Lane:
 
     def take(self, body: bytes, reply: Reply) -> bool:
         """Whether this is a plain request; then ``reply`` is called once, with status and body, in a later turn."""
-        request = self._typed.read(body)
-        if request is None:
+        try:
+            request = self._decode(body)
+        except NOT_PLAIN:
             return False
         served_us = event_us = time.time_ns() // 1000
         if request.event_time is not None:
@@ -89,7 +83,8 @@ class Lane:
             event_us = microseconds(request.event_time, served_us)
         if not self._waiting:
             self._loop.call_soon(self._flush)
-        self._waiting.append(Waiting(values(request.rows[0]), event_us, served_us, request.probe, reply))
+        row = values(request.rows[0])
+        self._waiting.append((row, event_us, served_us, request.probe, reply, time.perf_counter()))
         return True
 
     def _flush(self) -> None:

@@ -263,8 +263,8 @@ def answered_columns(batch: Sequence[Answered], names: tuple[Names, Names]) -> d
     numeric_names, categorical_names = names
     numeric = concatenate([a.encoded for a in batch]).numeric
     table.update({name: columns.floats(numeric[:, i]) for i, name in enumerate(numeric_names)})
-    lines = [line for a in batch for line in a.encoded.texts]
-    table.update({name: columns.texts([line[i] for line in lines]) for i, name in enumerate(categorical_names)})
+    by_name = zip(*(line for a in batch for line in a.encoded.texts), strict=True)
+    table.update({name: columns.texts(words) for name, words in zip(categorical_names, by_name, strict=True)})
     return table
 
 
@@ -284,7 +284,10 @@ def _write_table(path: Path, table: dict[str, Any]) -> None:
     import pyarrow.parquet as pq
 
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_arrays(list(table.values()), names=list(table)), sink, compression="zstd")
+    # A dictionary pays for texts, which repeat, and costs more than it saves for numbers, which do not.
+    texts = [name for name, column in table.items() if column.type == pa.string()]
+    made = pa.Table.from_arrays(list(table.values()), names=list(table))
+    pq.write_table(made, sink, compression="lz4", use_dictionary=texts)
     write_atomically(path, sink.getvalue().to_pybytes())
 
 

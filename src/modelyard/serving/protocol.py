@@ -8,6 +8,7 @@ all of the rest.
 
 from __future__ import annotations
 
+from asyncio import TimerHandle
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
@@ -36,17 +37,29 @@ def connection(taker: Taker) -> Any:
 
 
 class _Taken:
-    """Stands where uvicorn keeps the cycle of the request under way, for one that was taken."""
+    """A request that was taken: its reply, standing where uvicorn keeps the cycle of the request under way."""
 
-    __slots__ = ("disconnected", "keep_alive", "message_event", "response_complete")
+    __slots__ = ("_connection", "disconnected", "keep_alive", "message_event", "response_complete")
 
-    def __init__(self) -> None:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
         self.disconnected = self.response_complete = False
         self.keep_alive = True
-        self.message_event = self
+        self.message_event = _NOBODY_WAITS
 
+    def __call__(self, status: int, body: bytes) -> None:
+        """Write the response."""
+        self.response_complete = True
+        if not self.disconnected:
+            self._connection.write_response(status, body, keep_alive=self.keep_alive)
+
+
+class _NobodyWaits:
     def set(self) -> None:
-        """Nobody waits for an event here."""
+        """Uvicorn sets the event of a request whose client went away."""
+
+
+_NOBODY_WAITS = _NobodyWaits()
 
 
 class Connection(HttpToolsProtocol):
@@ -57,6 +70,8 @@ class Connection(HttpToolsProtocol):
         self._taker = taker
         self._body: bytes | None = None
         self._taken: _Taken | None = None
+        self._idle_since = 0.0
+        self._idle_timer: TimerHandle | None = None
 
     def data_received(self, data: bytes) -> None:
         """Parse; a body that has not arrived whole goes on by ASGI."""
@@ -65,6 +80,10 @@ class Connection(HttpToolsProtocol):
             body, self._body = self._body, None
             if not self.transport.is_closing():  # as after a malformed request
                 self._by_asgi(body)
+
+    def on_message_begin(self) -> None:
+        """As uvicorn does, less the scope, which only ASGI needs."""
+        self.url, self.headers, self.expect_100_continue = b"", [], False
 
     def on_headers_complete(self) -> None:
         """Start to collect the body of a plain POST; hand anything else to ASGI."""
@@ -81,7 +100,7 @@ class Connection(HttpToolsProtocol):
         ):
             self._body = b""
         else:
-            super().on_headers_complete()
+            self._begin_asgi()
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
@@ -96,8 +115,8 @@ class Connection(HttpToolsProtocol):
         if body is None:
             super().on_message_complete()
             return
-        taken = _Taken()
-        if self._taker.take(self.url, body, partial(self._reply, taken)):
+        taken = _Taken(self)
+        if self._taker.take(self.url, body, taken):
             self.cycle = self._taken = taken  # type: ignore[assignment]
         else:
             self._by_asgi(body)
@@ -107,19 +126,45 @@ class Connection(HttpToolsProtocol):
         """The client went away; what was taken is answered all the same, to nobody."""
         if self._taken is not None:
             self._taken.disconnected = True
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
         super().connection_lost(exc)
 
-    def _by_asgi(self, body: bytes) -> None:
+    def _begin_asgi(self) -> None:
+        url, headers, expect = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expect
+        self.headers.extend(headers)  # the scope holds this very list
         super().on_headers_complete()
+
+    def _by_asgi(self, body: bytes) -> None:
+        self._begin_asgi()
         if body:
             super().on_body(body)
 
-    def _reply(self, taken: _Taken, status: int, body: bytes) -> None:
-        taken.response_complete = True
-        if taken.disconnected or self.transport.is_closing():
+    def write_response(self, status: int, body: bytes, *, keep_alive: bool) -> None:
+        """Answer the request that was taken."""
+        if self.transport.is_closing():
             return
-        end = b"" if taken.keep_alive else _CLOSE
-        self.transport.write(_HEAD % (STATUS_LINE[status], len(body), end, body))
-        if not taken.keep_alive:
+        self.transport.write(_HEAD % (STATUS_LINE[status], len(body), b"" if keep_alive else _CLOSE, body))
+        if not keep_alive:
             self.transport.close()
-        self.on_response_complete()
+        if self.pipeline or not keep_alive:
+            self.on_response_complete()
+        else:
+            self.server_state.total_requests += 1
+            self._idle_since = self.loop.time()
+            if self._idle_timer is None:
+                self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._close_if_idle)
+
+    def _close_if_idle(self) -> None:
+        """The keep-alive limit; one timer per connection that is looked at when due, not one per request."""
+        self._idle_timer = None
+        under_way = self.cycle is not None and not self.cycle.response_complete
+        if under_way or self._body is not None or self.timeout_keep_alive_task is not None:
+            return  # the next response arms a timer again, or uvicorn has armed its own
+        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self._idle_timer = self.loop.call_later(left, self._close_if_idle)
+        else:
+            self.timeout_keep_alive_handler()

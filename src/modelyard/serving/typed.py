@@ -7,7 +7,7 @@ refused here but left to them, for they can name the field, the value and what w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -23,6 +23,7 @@ _EXACT = 2**53
 _Text = Annotated[str, Meta(min_length=1)]
 _Whole = Annotated[int, Meta(ge=-_EXACT, le=_EXACT)]
 _PLAIN = frozenset({str, type(None)})
+NOT_PLAIN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 Values = tuple[Any, ...]
 """A row: its numbers, its categories, its key."""
 
@@ -43,19 +44,13 @@ class TypedRows:
             forbid_unknown_fields=True,
             gc=False,
         )
-        self._decode = msgspec.json.Decoder(request).decode
+        self.decode: Callable[[bytes], Any] = msgspec.json.Decoder(request).decode
+        """The request, with ``rows`` of one row, ``event_time`` and ``probe``; raises one of ``NOT_PLAIN``."""
         self._numbers, self._end = len(numeric), len(inputs)
         self._scale = np.array([i.scale for i in numeric])
         self._offset = np.array([i.offset for i in numeric])
         self._converts = any(i.scale != 1.0 or i.offset != 0.0 for i in numeric)
         self._codes = [{text: code for code, text in enumerate(i.vocabulary, 1)}.get for i in categorical]
-
-    def read(self, body: bytes) -> Any | None:
-        """The request, with ``rows`` of one row, ``event_time`` and ``probe``; None where it is not a plain one."""
-        try:
-            return self._decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return None
 
     def encode(self, rows: Sequence[Values]) -> tuple[Encoded, list[str]]:
         """Tensors and keys of rows that were read and made tuples by ``values``."""
