@@ -16,9 +16,9 @@ from modelyard.demo.traffic import Traffic
 T = TypeVar("T")
 
 POLL_SECONDS = 1.0
-PACES = {"retrain": 0.05, "rollout": 4.0}
-"""Hours per second while a loop is active; else as fast as it goes. A model must not be days old when its rollout
-begins, and a stage needs its requests, not weeks of them."""
+SLOW, STAGE = 0.05, 4.0
+"""Hours per second. A stage of a rollout needs its requests; whatever else Airflow does takes seconds or minutes, in
+which no days may pass: a model would be old when its rollout begins, and drift would ask for the next one meanwhile."""
 
 _WATCHED = ("retrain", "rollout", "features")
 
@@ -107,10 +107,19 @@ class Conductor:
         """Questions of a run that wait for an answer."""
         return [q for q in self._airflow.questions(run.dag_id) if q.dag_run_id == run.dag_run_id]
 
-    def until(self, done: Callable[[], T], traffic: Traffic | None = None, *, answering: bool = False) -> T:
+    def until(
+        self,
+        done: Callable[[], T],
+        traffic: Traffic | None = None,
+        *,
+        answering: bool = False,
+        hours_per_second: float | None = SLOW,
+    ) -> T:
         """Wait until something is true; returns it. While a person is asked, without limit.
 
         ``answering`` lets the demo's identities answer meanwhile; a person is always told what waits.
+        ``hours_per_second`` is the pace of the traffic while Airflow retrains and rolls out nothing; None is as fast as
+        it goes.
 
         Raises:
             Unavailable: a run has failed meanwhile, or nothing happens for too long.
@@ -124,10 +133,17 @@ class Conductor:
                 deadline = time.monotonic() + self._wait
             if traffic is not None:
                 traffic.check()
-                traffic.pace.hours_per_second = next((p for loop, p in PACES.items() if self.active(loop)), None)
+                traffic.pace.hours_per_second = self._pace(hours_per_second)
             self._tell.now(self._now(traffic))
             self._sleep(POLL_SECONDS)
         return found
+
+    def _pace(self, idle: float | None) -> float | None:
+        if self.active("retrain"):
+            return SLOW
+        rollouts = [run for run in self.runs("rollout") if not run.ended]
+        doing = [task for run in rollouts for task in _under_way(self._airflow.tasks(run))]
+        return STAGE if any(task.startswith("stage_") for task in doing) else SLOW if rollouts else idle
 
     def _wait_for_people(self) -> bool:
         """Whether a person has a question to answer; where the demo's identities answer, they do it at once."""

@@ -98,7 +98,7 @@ class Story:
 
     def drift(self, traffic: Traffic) -> None:
         """Replay traffic until the governor asks for a retraining."""
-        self._conductor.until(lambda: self._promoted() or self._asked(), traffic)
+        self._conductor.until(lambda: self._promoted() or self._asked(), traffic, hours_per_second=None)
 
     def retraining(self, traffic: Traffic) -> None:
         """The new version is made, passes its gates and is approved automatically.
@@ -107,7 +107,10 @@ class Story:
             Rejected: its risk was high, and a person said no.
         """
         self._conductor.until(
-            lambda: self._promoted() or self._rollout_of_drift() or self._turned_down(), traffic, answering=True
+            lambda: self._promoted() or self._rollout_of_drift() or self._turned_down(),
+            traffic,
+            answering=True,
+            hours_per_second=None,  # what the gates have blocked is tried again when drift asks again
         )
         if not self._promoted() and not self._rollout_of_drift():
             raise Rejected(
@@ -123,8 +126,12 @@ class Story:
         """A bad version is made, passes every offline gate and is approved by two people.
 
         It is trained as of the champion's own moment, so it is the champion but for the unit: offline nobody can tell
-        the two apart.
+        the two apart. What drift has asked for meanwhile comes first.
         """
+        if self._bad() is None:
+            self._conductor.until(
+                lambda: not any(map(self._conductor.active, ("retrain", "rollout"))), traffic, answering=True
+            )
         champion = self._ledger.releases.champion(self._model)
         if self._bad() is None and champion is not None:
             conf = {

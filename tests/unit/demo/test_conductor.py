@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +12,7 @@ from fixtures.demo import FakeAirflow, Said, dag_run, question
 
 from modelyard.core.errors import Unavailable
 from modelyard.demo.asking import Asking
-from modelyard.demo.conductor import PACES, Conductor
+from modelyard.demo.conductor import SLOW, STAGE, Conductor
 from modelyard.demo.people import Approvers
 
 
@@ -144,11 +145,9 @@ def test_gives_up_when_nothing_happens() -> None:
         conductor(FakeAirflow(), Said(), wait=0).until(lambda: False)
 
 
-def test_traffic_slows_down_while_a_retraining_runs() -> None:
+def test_traffic_keeps_the_pace_of_what_airflow_does() -> None:
     airflow, seen = FakeAirflow(), []
-    pace = SimpleNamespace(hours_per_second=None)
-    from datetime import UTC, datetime
-
+    pace = SimpleNamespace(hours_per_second="as it was")
     traffic: Any = SimpleNamespace(
         pace=pace,
         check=lambda: None,
@@ -160,13 +159,22 @@ def test_traffic_slows_down_while_a_retraining_runs() -> None:
 
     def look() -> bool:
         seen.append(pace.hours_per_second)
-        return len(seen) == 3
+        return len(seen) == 6
+
+    def rollout(task: str) -> None:
+        airflow.states["r2"] = {task: "running"}
+        airflow.put(dag_run("r2", dag="m__rollout"))
 
     said = Said()
-    turns = [lambda: airflow.put(dag_run("r1")), lambda: airflow.put(dag_run("r1", "success"))]
-    conductor(airflow, said, *turns).until(look, traffic)
-    assert seen == [None, None, PACES["retrain"]]
-    assert said.last == "m__retrain: running | Tue 09 Apr 00:00, 10 requests, 5/s, 0 failed"
+    turns = [
+        lambda: airflow.put(dag_run("r1")),
+        lambda: airflow.put(dag_run("r1", "success")),
+        lambda: rollout("stage_1"),
+        lambda: rollout("promote"),
+    ]
+    conductor(airflow, said, *turns).until(look, traffic, hours_per_second=None)
+    assert seen == ["as it was", None, SLOW, None, STAGE, SLOW]
+    assert said.last == "m__rollout: promote running | Tue 09 Apr 00:00, 10 requests, 5/s, 0 failed"
 
 
 def test_runs_by_hand_are_started_found_or_continued() -> None:
