@@ -48,7 +48,7 @@ def server(args: argparse.Namespace, settings: Settings) -> uvicorn.Server:
     """The replica, ready to run."""
     # The GIL changes hands every 5 ms by default, for which a request would have to wait while the log is written.
     sys.setswitchinterval(0.0005)
-    # What is loaded by now stays; and requests leave no cycles behind, so looking for some may be rarer than by default.
+    # What is loaded by now stays; and requests leave no cycles behind: looking for some may be rarer than by default.
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
     log = PredictionLog(settings.prediction_log, args.replica, rows=args.log_rows, seconds=args.log_seconds)

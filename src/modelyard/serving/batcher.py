@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -22,6 +24,7 @@ Score = Callable[[Encoded], Scores]
 OnCall = Callable[[bool, float], object]
 """Is told of each call of the version: whether it failed, and the seconds it took."""
 T = TypeVar("T")
+_NONE: Scores = np.empty(0)
 
 
 class Overdue(Exception):
@@ -80,7 +83,8 @@ class ThreadBatcher:
     def __init__(self, score: Score, *, limit_s: float, on_call: OnCall, queue_rows: int = 4096) -> None:
         self._score, self._limit, self._on_call, self._queue_rows = score, limit_s, on_call, queue_rows
         self._loop = asyncio.get_running_loop()
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="challenger")
+        self._work: SimpleQueue[tuple[list[_Waiting[Timed]], asyncio.TimerHandle] | None] = SimpleQueue()
+        self._thread: Thread | None = None
         self._waiting: list[_Waiting[Timed]] = []
         self._rows = 0
         self._busy = self._stuck = self._closed = False
@@ -108,7 +112,7 @@ class ThreadBatcher:
     def close(self) -> None:
         """Take no more work; a thread that hangs is left behind."""
         self._closed = True
-        self._pool.shutdown(wait=False)
+        self._work.put(None)
 
     def _start(self) -> None:
         batch, self._waiting, self._rows = self._waiting, [], 0
@@ -118,23 +122,40 @@ class ThreadBatcher:
             self._busy = False
             return
         timer = self._loop.call_later(self._limit, self._expire, batch)
-        work = self._loop.run_in_executor(self._pool, self._timed, concatenate([w.rows for w in batch]))
-        work.add_done_callback(lambda done: self._finish(batch, timer, done))
+        if self._thread is None:
+            # No executor: its futures and locks cost more than the score, and it would wait at exit for a version
+            # that hangs.
+            self._thread = Thread(target=self._run, name="challenger", daemon=True)
+            self._thread.start()
+        self._work.put((batch, timer))
 
-    def _timed(self, rows: Encoded) -> Timed:
-        start = time.perf_counter()
-        return self._score(rows), time.perf_counter() - start
+    def _run(self) -> None:
+        while (work := self._work.get()) is not None:
+            batch, timer = work
+            start, scores, error = time.perf_counter(), _NONE, None
+            try:
+                scores = self._score(concatenate([w.rows for w in batch]))
+            except BaseException as raised:  # noqa: BLE001  whatever it raises is the version's failure
+                error = raised
+            seconds = time.perf_counter() - start
+            with suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits any more
+                self._loop.call_soon_threadsafe(self._finish, batch, timer, scores, seconds, error)
 
-    def _finish(self, batch: list[_Waiting[Timed]], timer: asyncio.TimerHandle, done: asyncio.Future[Timed]) -> None:
+    def _finish(
+        self,
+        batch: list[_Waiting[Timed]],
+        timer: asyncio.TimerHandle,
+        scores: Scores,
+        seconds: float,
+        error: BaseException | None,
+    ) -> None:
         timer.cancel()
         was_stuck, self._stuck = self._stuck, False
-        error = done.exception()
         if not was_stuck:
-            self._on_call(error is not None, 0.0 if error is not None else done.result()[1])
+            self._on_call(error is not None, 0.0 if error is not None else seconds)
         if error is not None:
             _fail(batch, error)
         else:
-            scores, seconds = done.result()
             start = 0
             for waiting in batch:
                 end = start + len(waiting.rows)

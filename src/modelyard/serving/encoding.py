@@ -39,7 +39,8 @@ class Encoded:
 
     def take(self, places: Sequence[int]) -> Encoded:
         """Some of the rows."""
-        return Encoded(self.numeric[places], self.categorical[places], tuple(self.texts[i] for i in places))
+        at = np.array(places, dtype=np.intp)
+        return Encoded(self.numeric[at], self.categorical[at], tuple([self.texts[i] for i in places]))
 
 
 def concatenate(parts: Sequence[Encoded]) -> Encoded:

@@ -25,6 +25,9 @@ from modelyard.serving.scorer import valid
 
 _log = logging.getLogger(__name__)
 
+PAIR_S = 0.005
+"""How long rows wait to be compared together: waking the challenger's thread costs more than some rows' scores."""
+
 
 class Served:
     """Holds what is live and swaps it by one assignment."""
@@ -35,6 +38,7 @@ class Served:
         self._lane: Lane | None = None
         self._prefix, self._ids = secrets.token_hex(6), itertools.count(1)
         self._unpaired: set[Answered] = set()
+        self._to_pair: list[tuple[Live, Part, Sequence[Row], Answered]] = []
 
     def swap(self, live: Live | None) -> None:
         """Serve this from the next request on; requests under way end with what they began with."""
@@ -157,9 +161,16 @@ class Served:
         current = self.live
         if current is not None and current.paired and current.challenger is live.challenger and not part.error:
             self._unpaired.add(answered)
-            asyncio.get_running_loop().call_soon(self._pair, live, part, asked.rows, answered)
+            if not self._to_pair:
+                asyncio.get_running_loop().call_later(PAIR_S, self._pair_all)
+            self._to_pair.append((live, part, asked.rows, answered))
         else:
             self._log.add(answered)
+
+    def _pair_all(self) -> None:
+        waiting, self._to_pair = self._to_pair, []
+        for one in waiting:
+            self._pair(*one)
 
     def _pair(self, live: Live, part: Part, rows: Sequence[Row], answered: Answered) -> None:
         """Have the version that did not answer score the same rows; after the answer, and never at its expense."""
