@@ -154,6 +154,6 @@ class AnalysisRun(Value):
     as_of: Moment
     measurements: tuple[Measurement, ...]
     verdicts: tuple[Verdict, ...]
-    action: Literal["hold", "advance", "promote", "rollback", "ask"]
+    action: Literal["hold", "advance", "fast_track", "promote", "conclude", "rollback", "ask"]
     reasons: tuple[str, ...]
     policy: Digest

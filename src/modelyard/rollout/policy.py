@@ -11,19 +11,30 @@ from modelyard.config.policies import Policy, load_policy
 from modelyard.config.settings import Settings
 from modelyard.rollout.guardrails import GUARDS, Guard, GuardLimits
 
+Strategy = Literal["canary", "blue_green", "shadow", "ab_test"]
+Metric = Literal["logloss", "brier", "accuracy"]
+
 
 class Stage(Policy):
-    """One step of the ramp. ``weight`` is in percent; ``min_rows`` counts what the challenger answered in the stage.
+    """One step of a rollout. ``weight`` is in percent; ``min_rows`` counts what the challenger answered in the stage.
 
-    ``error_ratio`` and ``latency_p95_ratio`` are the most that challenger / champion may be.
+    With weight 0 the stage is a shadow: the challenger answers nobody and scores the champion's requests, off their path;
+    ``min_rows`` counts what it scored. ``error_ratio`` and ``latency_p95_ratio`` are the most that challenger / champion
+    may be. With ``quality: false`` the stage does not wait for the loss on labels; clear harm still ends it.
     """
 
-    weight: float = Field(gt=0, le=100)
+    weight: float = Field(ge=0, le=100)
     min_seconds: float = Field(ge=0)
     max_seconds: float = Field(gt=0)
     min_rows: int = Field(ge=1)
     error_ratio: float = Field(ge=1)
     latency_p95_ratio: float = Field(ge=1)
+    quality: bool = True
+
+    @property
+    def shadow(self) -> bool:
+        """Whether the challenger answers nobody."""
+        return self.weight == 0
 
     @property
     def basis_points(self) -> int:
@@ -38,7 +49,7 @@ class Stage(Policy):
 
 
 class Quality(Policy):
-    """What is asked of the loss on delayed labels.
+    """What is asked of the loss on delayed labels: ``logloss``, ``brier``, or ``accuracy`` (the share answered wrongly).
 
     ``non_inferior``: the confidence sequence of loss(challenger) - loss(champion) lies below ``margin``; ``superior``:
     below zero. Clear harm (all of it above ``margin``) ends the rollout from ``min_rows`` rows on, gross harm (all of
@@ -46,7 +57,7 @@ class Quality(Policy):
     hundred of them say much about that afternoon and little about the version.
     """
 
-    metric: Literal["logloss"] = "logloss"
+    metric: Metric = "logloss"
     ask: Literal["non_inferior", "superior"] = "non_inferior"
     margin: float = Field(gt=0)
     alpha: float = Field(gt=0, lt=0.5)
@@ -91,11 +102,34 @@ class GuardPolicy(Policy):
         return GuardLimits.model_validate(given)
 
 
-class RolloutPolicy(Policy):
-    """How a release comes to serve everybody."""
+class FastTrack(Policy):
+    """When a canary may leave out what lies between a stage and the last one: an exceptionally good challenger.
 
-    strategy: Literal["canary"] = "canary"
+    From ``from_weight`` percent on, and ``min_rows`` labelled rows, all three must be certain at the level of ``quality``
+    (bounds that hold however often one looks, not point estimates): accuracy higher by ``accuracy``, p95 latency lower by
+    the share ``latency_p95``, error rate lower by ``error_rate``. The last stage is gone through all the same.
+    """
+
+    from_weight: float = Field(default=25.0, gt=0, lt=100)
+    accuracy: float = Field(default=0.02, ge=0, lt=1)
+    latency_p95: float = Field(default=0.05, ge=0, lt=1)
+    error_rate: float = Field(default=0.01, ge=0, lt=1)
+    min_rows: int = Field(default=1200, ge=200)
+
+
+class RolloutPolicy(Policy):
+    """How a release comes to serve everybody.
+
+    * ``canary``: rising shares up to 100 percent; the first stage may be a shadow.
+    * ``blue_green``: a stage of weight 0, in which the new version is loaded, asked and compared everywhere, then one of
+      100, in which the old one is kept loaded.
+    * ``shadow``: one stage of weight 0; at its end the challenger is taken off, neither promoted nor quarantined.
+    * ``ab_test``: one stage at a share between 0 and 100, until the metric decides; at the deadline a person does.
+    """
+
+    strategy: Strategy = "canary"
     stages: tuple[Stage, ...] = Field(min_length=1)
+    fast_track: FastTrack | None = None
     look_every_seconds: float = Field(gt=0)
     on_deadline: Literal["rollback", "ask"] = "rollback"
     quality: Quality
@@ -103,14 +137,57 @@ class RolloutPolicy(Policy):
     guardrails: GuardPolicy
 
     @model_validator(mode="after")
-    def _ramp(self) -> Self:
+    def _possible(self) -> Self:
         weights = [stage.weight for stage in self.stages]
         for before, after in pairwise(weights):
             if after <= before:
                 raise ValueError(f"weights must rise from stage to stage; {after:g} follows {before:g}")
-        if weights[-1] != 100:
-            raise ValueError(f"the last stage must be 100 percent, not {weights[-1]:g}")
+        _SHAPES[self.strategy](self, weights)
+        if self.strategy != "shadow" and not self.stages[-1].quality:
+            raise ValueError("quality: false is not for the last stage: nothing is promoted without it")
+        if self.fast_track is not None:
+            self._fast_track_possible(self.fast_track, weights)
         return self
+
+    def _fast_track_possible(self, track: FastTrack, weights: list[float]) -> None:
+        if self.strategy != "canary":
+            raise ValueError(f"fast_track is for strategy canary; with {self.strategy} there is no stage to leave out")
+        if not any(weight >= track.from_weight for weight in weights[:-2]):
+            shown = ", ".join(f"{weight:g}" for weight in weights)
+            raise ValueError(
+                f"fast_track from {track.from_weight:g} percent leaves nothing out of {shown}: "
+                "a stage must lie between it and the last one"
+            )
+
+
+def _canary(_: RolloutPolicy, weights: list[float]) -> None:
+    if weights[-1] != 100:
+        raise ValueError(f"the last stage of a canary must be 100 percent, not {weights[-1]:g}")
+
+
+def _blue_green(policy: RolloutPolicy, weights: list[float]) -> None:
+    if weights != [0, 100]:
+        raise ValueError(f"blue_green has two stages, of weight 0 and 100; these are {weights}")
+    if policy.stages[0].min_rows < policy.tolerance.min_rows:
+        raise ValueError(
+            f"min_rows of the first stage ({policy.stages[0].min_rows}) must be at least tolerance.min_rows "
+            f"({policy.tolerance.min_rows}): it is the old version's record, with which the new one is compared"
+        )
+
+
+def _shadow(_: RolloutPolicy, weights: list[float]) -> None:
+    if weights != [0]:
+        raise ValueError(f"shadow has one stage, of weight 0; these are {weights} (a canary may begin with weight 0)")
+
+
+def _ab_test(policy: RolloutPolicy, weights: list[float]) -> None:
+    if len(weights) != 1 or not 0 < weights[0] < 100:
+        raise ValueError(f"ab_test has one stage, of a weight between 0 and 100; these are {weights}")
+    if policy.on_deadline != "ask":
+        raise ValueError("ab_test needs on_deadline: ask: a test that came to nothing is for a person to end")
+
+
+_SHAPES = {"canary": _canary, "blue_green": _blue_green, "shadow": _shadow, "ab_test": _ab_test}
 
 
 def load_rollout_policy(settings: Settings, model: str) -> RolloutPolicy:

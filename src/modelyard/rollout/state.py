@@ -4,8 +4,12 @@
                              │                                  │                        │
                              └────────────── roll back ─────────┴─── a person aborts ────┴─► rolling_back ─► rolled_back
 
+An exceptional canary may ``fast_track`` from a stage to the last one. A rollout of the strategy ``shadow`` ends, once its
+stage has shown all, ``running ─ conclude ─► concluding ─► concluded``: the champion goes on alone, and the release is as
+fit for a rollout as before.
+
 Each change writes down what is wanted before anything is done about it; a crash in between is made good by doing the
-same again. ``promoting`` and ``rolling_back`` are such intentions. A promotion can be called off until it is
+same again. ``promoting``, ``concluding`` and ``rolling_back`` are such intentions. A promotion can be called off until it is
 ``verified`` on every replica: from then on only the ledger is left to be written, and there is one way, forward.
 
 A rollout of the strategy ``revert`` is born ``promoting``: its challenger is an earlier champion, which is to take the
@@ -20,11 +24,16 @@ from typing import Any, Literal, Self
 from modelyard.core.errors import Conflict
 from modelyard.core.value import Digest, ModelName, Moment, Value
 from modelyard.ports.fleet import Arm
-from modelyard.rollout.policy import RolloutPolicy, Stage
+from modelyard.rollout.policy import RolloutPolicy, Stage, Strategy
 
-Status = Literal["pending", "running", "promoting", "promoted", "rolling_back", "rolled_back"]
-Action = Literal["hold", "advance", "promote", "rollback", "ask"]
-CLOSED: tuple[Status, ...] = ("promoted", "rolled_back")
+Status = Literal[
+    "pending", "running", "promoting", "promoted", "concluding", "concluded", "rolling_back", "rolled_back"
+]
+Action = Literal["hold", "advance", "fast_track", "promote", "conclude", "rollback", "ask"]
+CLOSED: tuple[Status, ...] = ("promoted", "concluded", "rolled_back")
+DECIDED: tuple[Action, ...] = ("advance", "fast_track", "promote", "conclude", "rollback")
+"""Actions after which there is nothing more to look at in the stage."""
+_ENDS: dict[Status, Status] = {"promoting": "promoted", "concluding": "concluded", "rolling_back": "rolled_back"}
 
 
 class Event(Value):
@@ -51,7 +60,7 @@ class RolloutState(Value):
     release: Digest
     challenger: Arm
     champion: Arm | None
-    strategy: Literal["canary", "first", "revert"]
+    strategy: Strategy | Literal["first", "revert"]
     paired: bool
     policy: RolloutPolicy
     gates: Digest
@@ -79,8 +88,10 @@ class RolloutState(Value):
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """The stages to go through; for a first release, and in a revert, the last one alone."""
-        return self.policy.stages if self.strategy == "canary" else self.policy.stages[-1:]
+        """The stages to go through; for a first release, and in a revert, the last one alone, with all traffic."""
+        if self.strategy in ("first", "revert"):
+            return (self.policy.stages[-1].model_copy(update={"weight": 100.0}),)
+        return self.policy.stages
 
     @property
     def current(self) -> Stage:
@@ -95,6 +106,15 @@ class RolloutState(Value):
         return self.stage == len(self.stages) - 1
 
     @property
+    def next_stage(self) -> int | None:
+        """The stage that may be entered now; None while there is none."""
+        if self.status == "pending":
+            return 0
+        if self.status != "running" or self.last_stage:
+            return None
+        return {"advance": self.stage + 1, "fast_track": len(self.stages) - 1}.get(self.action)
+
+    @property
     def deadline(self) -> datetime | None:
         """When the current stage must have come to something."""
         return None if self.entered_at is None else self.entered_at + timedelta(seconds=self.current.max_seconds)
@@ -102,7 +122,9 @@ class RolloutState(Value):
     @property
     def summary(self) -> str:
         """One line for people."""
-        share = f" at {self.current.weight:g}%" if self.stage >= 0 and not self.closed else ""
+        share = ""
+        if self.stage >= 0 and not self.closed:
+            share = " in shadow" if self.current.shadow else f" at {self.current.weight:g}%"
         why = f": {self.reason}" if self.reason else ""
         instead = f" in place of version {self.champion.version}" if self.strategy == "revert" and self.champion else ""
         return f"{self.model} version {self.challenger.version}: {self.status.replace('_', ' ')}{share}{instead}{why}"
@@ -115,9 +137,7 @@ class RolloutState(Value):
         """
         if self.entering == stage and self.status in ("pending", "running"):
             return self
-        first = stage == 0 and self.stage == -1
-        passed = stage == self.stage + 1 and self.action == "advance" and self.status == "running"
-        if self.status not in ("pending", "running") or not (first or passed) or stage >= len(self.stages):
+        if stage != self.next_stage:
             raise Conflict(f"{self.id} cannot enter stage {stage}: it is {self.status} in {self.stage}, {self.action}")
         return self._with("entering", stage, at, entering=stage)
 
@@ -157,6 +177,15 @@ class RolloutState(Value):
         changes = {"status": "promoting", "reason": reason, "decided_at": at, "decided_by": by}
         return self._with("promoting", self.stage, at, reason, **changes)
 
+    def begin_conclusion(self, reason: str, by: str, at: datetime) -> Self:
+        """Take the challenger off, with nothing held against it. Raises ``Conflict`` unless its shadow was passed."""
+        if self.status in ("concluding", "concluded"):
+            return self
+        if not (self.status == "running" and self.last_stage and self.action == "conclude"):
+            raise Conflict(f"{self.id} has nothing to conclude: {self.status}, stage {self.stage}, {self.action}")
+        changes = {"status": "concluding", "reason": reason, "decided_at": at, "decided_by": by}
+        return self._with("concluding", self.stage, at, reason, **changes)
+
     def begin_revert(self, reason: str, by: str, at: datetime) -> Self:
         """Decide for an earlier champion. Raises ``Conflict`` unless this is a revert that was not begun yet."""
         if self.strategy != "revert" or self.status != "pending":
@@ -173,13 +202,15 @@ class RolloutState(Value):
         return self._with("verified", self.stage, at, verified=True)
 
     def begin_rollback(self, reason: str, by: str, at: datetime, *, by_hand: bool = False) -> Self:
-        """Decide against the release. Calling off a promotion takes a person.
+        """Decide against the release. Calling off a promotion, or a conclusion, takes a person.
 
         Raises:
             Conflict: it is being promoted and nobody insists, or it is verified as champion on every replica.
         """
         if self.status in ("rolling_back", "rolled_back"):
             return self
+        if self.status == "concluded":
+            raise Conflict(f"{self.id} is concluded: the champion answers alone, there is nothing to take back")
         if self.status == "promoted":
             raise Conflict(f"{self.id} is promoted; `modelyard rollout revert {self.model}` goes back")
         if self.verified:
@@ -187,9 +218,9 @@ class RolloutState(Value):
                 f"{self.id} serves everybody on every replica, only its record is missing: end it with "
                 f"`modelyard rollout promote {self.model}`, then `modelyard rollout revert {self.model}` goes back"
             )
-        if self.status == "promoting" and not by_hand:
+        if self.status in ("promoting", "concluding") and not by_hand:
             raise Conflict(
-                f"{self.id} is promoting; a person may call that off: `modelyard rollout abort {self.model}`"
+                f"{self.id} is {self.status}; a person may call that off: `modelyard rollout abort {self.model}`"
             )
         changes = {"status": "rolling_back", "reason": reason, "decided_at": at, "decided_by": by}
         return self._with("rolling_back", self.stage, at, reason, **changes)
@@ -198,11 +229,11 @@ class RolloutState(Value):
         """What was decided has been done everywhere. Raises ``Conflict`` for a promotion that was not verified."""
         if self.closed:
             return self
-        if self.status not in ("promoting", "rolling_back"):
+        if self.status not in _ENDS:
             raise Conflict(f"{self.id} is {self.status}; nothing has been decided")
         if self.status == "promoting" and not self.verified:
             raise Conflict(f"{self.id} was not verified on every replica")
-        status: Status = "promoted" if self.status == "promoting" else "rolled_back"
+        status = _ENDS[self.status]
         return self._with(status, self.stage, at, self.reason, status=status, next_look_at=None)
 
     def _with(self, kind: str, stage: int, at: datetime, detail: str = "", /, **changes: Any) -> Self:
