@@ -32,6 +32,8 @@ MOST_BYTES = 1 << 20
 MOST_IN_FLIGHT = 1024
 BODY_S = 10.0
 """The longest that a body may take to arrive: a slow sender would otherwise hold its place for ever."""
+SETTLE_S = 5.0
+"""The longest that a stop waits for answers that nobody waits for, so that they are in the log."""
 _SHEDDABLE = ("predict", "feedback")
 """What counts towards the capacity and is refused past it. Health, pages and the admin API are answered always."""
 _JSON = (b"content-type", b"application/json")
@@ -185,10 +187,17 @@ class App:
                 await send({"type": "lifespan.startup.complete"})
             else:
                 self.draining = True
+                await self._settle()
                 self._control.close()
                 await self._log.close()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+
+    async def _settle(self) -> None:
+        """Let end what is still answered to clients that have gone: uvicorn only waits for those that have not."""
+        until = time.monotonic() + SETTLE_S
+        while self._metrics.in_flight and time.monotonic() < until:  # noqa: ASYNC110  an event would cost each request
+            await asyncio.sleep(0.01)
 
 
 def _target(path: str) -> tuple[str, str]:

@@ -72,7 +72,7 @@ class Served:
         event_us = microseconds(request.event_time, served_us)
         rows = await live.completion.complete(request.rows, moment(event_us))
         encoded = champion.scorer.encoder.encode(rows)
-        keys = _keys(rows, champion.scorer.signature.key)
+        keys = row_keys(rows, champion.scorer.signature.key)
         mine, theirs = live.split(keys)
         parts = []
         if mine:
@@ -246,7 +246,8 @@ async def _ask(challenger: Challenger, rows: Encoded) -> Scores:
     return scores
 
 
-def _keys(rows: Sequence[Row], field: str) -> list[str]:
+def row_keys(rows: Sequence[Row], field: str) -> list[str]:
+    """The routing key of each row, as a text. Raises ``Refusal``."""
     keys = [row.get(field) for row in rows]
     for place, key in enumerate(keys):
         if type(key) not in (str, int) or key == "":
