@@ -24,7 +24,7 @@ from modelyard.ports.platform import Platform
 
 HOUR = timedelta(hours=1)
 LONGEST = timedelta(days=366)
-AHEAD = timedelta(hours=24)
+AHEAD = timedelta(hours=12)
 """How far the replay may be ahead of the newest drift check. Production checks each hour; without this bound a check
 every few seconds would see only every third or fourth replayed day."""
 

@@ -93,8 +93,8 @@ class Story:
                 )
 
     def first_rollout(self) -> None:
-        """It goes live."""
-        self._conductor.until(lambda: self._champion() and not self._conductor.active("rollout"))
+        """It goes live; what a later rollout does is not waited for."""
+        self._conductor.until(lambda: self._champion() and (self._canaries() or not self._conductor.active("rollout")))
 
     def drift(self, traffic: Traffic) -> None:
         """Replay traffic until the governor asks for a retraining."""
@@ -196,9 +196,11 @@ class Story:
         tried = [run for run in self._conductor.runs("retrain") if run.dag_run_id.startswith(name)]
         return f"{name}-{len(tried) + 1}"
 
+    def _canaries(self) -> list[RolloutState]:
+        return [state for state in self._rollouts() if state.strategy == "canary"]
+
     def _of_drift(self) -> list[RolloutState]:
-        canaries = [state for state in self._rollouts() if state.strategy == "canary"]
-        return [state for state in canaries if not self._ledger.releases.get(state.release).overrides]
+        return [state for state in self._canaries() if not self._ledger.releases.get(state.release).overrides]
 
     def _rollout_of_drift(self) -> RolloutState | None:
         return next((state for state in reversed(self._of_drift()) if state.status != "rolled_back"), None)

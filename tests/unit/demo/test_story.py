@@ -134,6 +134,16 @@ def test_a_champion_is_not_made_twice() -> None:
     assert airflow.kept == {}
 
 
+def test_a_later_rollout_that_is_under_way_holds_nobody_up() -> None:
+    airflow = FakeAirflow(states={"release-x": {"stage_0": "running"}})
+    airflow.put(dag_run("release-x", dag="m__rollout"))
+    book = ledger(champion=release(), rollouts=[FIRST_ROLLOUT, rollout("fine", "running")], releases=RELEASES)
+    story(airflow, book).first_rollout()
+    only_first = ledger(champion=release(), rollouts=[FIRST_ROLLOUT], releases=RELEASES)
+    with pytest.raises(AssertionError, match="waits for something"):
+        story(airflow, only_first).first_rollout()
+
+
 def test_drift_is_found_when_the_asset_started_a_run_that_was_not_skipped() -> None:
     airflow = FakeAirflow(states={"a1": {"plan": "skipped"}})
     airflow.put(dag_run("a1", "success", kind="asset_triggered"))
