@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from modelyard.core.verdict import Measurement
 from modelyard.ports.fleet import ReplicaState
-from modelyard.rollout.policy import Quality
+from modelyard.rollout.policy import Metric, Quality
 from modelyard.stats.intervals import wilson
 from modelyard.stats.sequential import confidence_sequence
 
@@ -27,6 +27,9 @@ CLIP = 1e-3
 sure and wrong answer cannot decide a rollout."""
 
 LOSS = "loss_difference"
+_UNITS = {"logloss": "nats", "brier": "", "accuracy": ""}
+Thresholds = Mapping[str, float]
+"""By variant: the probability from which on it answers yes."""
 
 
 def trips(states: Mapping[str, ReplicaState]) -> Measurement:
@@ -64,33 +67,46 @@ def latency_p95(variant: str, frame: pd.DataFrame) -> Measurement:
     return Measurement(name="latency_p95_ms", value=mid, n=n, low=low, high=high, variant=variant, unit="ms")
 
 
-def loss_difference(frame: pd.DataFrame, quality: Quality, *, paired: bool) -> Measurement:
-    """Mean logloss of the challenger minus the champion's on labelled rows, as a confidence sequence.
+def loss_difference(
+    frame: pd.DataFrame, quality: Quality, *, paired: bool, thresholds: Thresholds | None = None
+) -> Measurement:
+    """Mean loss of the challenger minus the champion's on labelled rows, as a confidence sequence.
 
     Paired: on rows that both scored. The interval has level ``1 - 2 alpha``, so each end may be used alone at
-    ``alpha``. A key that was asked about several times counts once, with its first answer.
+    ``alpha``. A key that was asked about several times counts once, with its first answer. With the metric ``accuracy``
+    the loss is 1 for a wrong answer, by each version's own threshold (.5 where none is given).
     """
     labelled = frame[frame["label"].notna() & frame["score"].notna()].drop_duplicates("key")
     if paired:
         labelled = labelled[labelled["other_score"].notna()]
-        return _measured(*_paired(labelled), quality)
-    return _unpaired(labelled, quality)
+        return _measured(*_paired(labelled, quality, thresholds or {}), quality)
+    return _unpaired(labelled, quality, thresholds or {})
 
 
-def logloss(scores: NDArray[np.float64], labels: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The loss of each row, with clipped probabilities."""
-    p = np.clip(scores, CLIP, 1 - CLIP)
-    return np.asarray(-(labels * np.log(p) + (1 - labels) * np.log(1 - p)))
+def losses(
+    metric: Metric, scores: NDArray[np.float64], labels: NDArray[np.float64], thresholds: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The loss of each row; logloss with clipped probabilities."""
+    match metric:
+        case "logloss":
+            p = np.clip(scores, CLIP, 1 - CLIP)
+            return np.asarray(-(labels * np.log(p) + (1 - labels) * np.log(1 - p)))
+        case "brier":
+            return np.asarray((scores - labels) ** 2)
+        case "accuracy":
+            return np.asarray(((scores >= thresholds) != (labels == 1)).astype(float))
 
 
-def _losses(frame: pd.DataFrame, column: str) -> NDArray[np.float64]:
-    return logloss(frame[column].to_numpy(dtype=float), frame["label"].to_numpy(dtype=float))
+def _losses(frame: pd.DataFrame, column: str, metric: Metric, thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
+    return losses(metric, frame[column].to_numpy(dtype=float), frame["label"].to_numpy(dtype=float), thresholds)
 
 
-def _paired(frame: pd.DataFrame) -> tuple[float, float, int]:
-    answered, other = _losses(frame, "score"), _losses(frame, "other_score")
-    sign = np.where(frame["variant"].to_numpy() == "challenger", 1.0, -1.0)
-    return _moments(sign * (answered - other))
+def _paired(frame: pd.DataFrame, quality: Quality, thresholds: Thresholds) -> tuple[float, float, int]:
+    theirs = frame["variant"].to_numpy() == "challenger"
+    new, old = (thresholds.get(variant, 0.5) for variant in ("challenger", "champion"))
+    answered = _losses(frame, "score", quality.metric, np.where(theirs, new, old))
+    other = _losses(frame, "other_score", quality.metric, np.where(theirs, old, new))
+    return _moments(np.where(theirs, 1.0, -1.0) * (answered - other))
 
 
 def _moments(values: NDArray[np.float64]) -> tuple[float, float, int]:
@@ -105,11 +121,13 @@ def _measured(mean: float, variance: float, n: int, quality: Quality) -> Measure
     return _between(mean, low, high, n, quality)
 
 
-def _unpaired(frame: pd.DataFrame, quality: Quality) -> Measurement:
+def _unpaired(frame: pd.DataFrame, quality: Quality, thresholds: Thresholds) -> Measurement:
     """Each version on its own rows: two sequences at half the level each, subtracted."""
     ends, sizes = {}, {}
     for variant in ("challenger", "champion"):
-        mean, variance, sizes[variant] = _moments(_losses(frame[frame["variant"] == variant], "score"))
+        own = frame[frame["variant"] == variant]
+        threshold = np.full(len(own), thresholds.get(variant, 0.5))
+        mean, variance, sizes[variant] = _moments(_losses(own, "score", quality.metric, threshold))
         low, high = confidence_sequence(mean, variance, sizes[variant], quality.alpha, n_opt=quality.min_rows)
         ends[variant] = (mean, low, high)
     (mean_b, low_b, high_b), (mean_a, low_a, high_a) = ends["challenger"], ends["champion"]
@@ -120,4 +138,6 @@ def _between(mean: float, low: float, high: float, n: int, quality: Quality) -> 
     if not (isfinite(low) and isfinite(high)):
         return Measurement(name=LOSS, value=None, n=n, why=f"{n} labelled rows are no evidence yet")
     confidence = 1 - 2 * quality.alpha
-    return Measurement(name=LOSS, value=mean, n=n, low=low, high=high, confidence=confidence, unit="nats")
+    return Measurement(
+        name=LOSS, value=mean, n=n, low=low, high=high, confidence=confidence, unit=_UNITS[quality.metric]
+    )

@@ -18,9 +18,9 @@ Metric = Literal["logloss", "brier", "accuracy"]
 class Stage(Policy):
     """One step of a rollout. ``weight`` is in percent; ``min_rows`` counts what the challenger answered in the stage.
 
-    With weight 0 the stage is a shadow: the challenger answers nobody and scores the champion's requests, off their path;
-    ``min_rows`` counts what it scored. ``error_ratio`` and ``latency_p95_ratio`` are the most that challenger / champion
-    may be. With ``quality: false`` the stage does not wait for the loss on labels; clear harm still ends it.
+    With weight 0 the stage is a shadow: the challenger answers nobody and scores the champion's requests, off their
+    path; ``min_rows`` counts what it scored. ``error_ratio`` and ``latency_p95_ratio`` are the most that challenger /
+    champion may be. With ``quality: false`` the stage does not wait for the loss on labels; clear harm still ends it.
     """
 
     weight: float = Field(ge=0, le=100)
@@ -49,7 +49,7 @@ class Stage(Policy):
 
 
 class Quality(Policy):
-    """What is asked of the loss on delayed labels: ``logloss``, ``brier``, or ``accuracy`` (the share answered wrongly).
+    """What is asked of the loss on delayed labels: ``logloss``, ``brier``, or ``accuracy`` (share of wrong answers).
 
     ``non_inferior``: the confidence sequence of loss(challenger) - loss(champion) lies below ``margin``; ``superior``:
     below zero. Clear harm (all of it above ``margin``) ends the rollout from ``min_rows`` rows on, gross harm (all of
@@ -105,9 +105,10 @@ class GuardPolicy(Policy):
 class FastTrack(Policy):
     """When a canary may leave out what lies between a stage and the last one: an exceptionally good challenger.
 
-    From ``from_weight`` percent on, and ``min_rows`` labelled rows, all three must be certain at the level of ``quality``
-    (bounds that hold however often one looks, not point estimates): accuracy higher by ``accuracy``, p95 latency lower by
-    the share ``latency_p95``, error rate lower by ``error_rate``. The last stage is gone through all the same.
+    From ``from_weight`` percent on, and ``min_rows`` labelled rows, all three must be certain at the level of
+    ``quality`` (bounds that hold however often one looks, not point estimates): accuracy higher by ``accuracy``, p95
+    latency lower by the share ``latency_p95``, error rate lower by ``error_rate``. The last stage is gone through all
+    the same.
     """
 
     from_weight: float = Field(default=25.0, gt=0, lt=100)
@@ -121,8 +122,8 @@ class RolloutPolicy(Policy):
     """How a release comes to serve everybody.
 
     * ``canary``: rising shares up to 100 percent; the first stage may be a shadow.
-    * ``blue_green``: a stage of weight 0, in which the new version is loaded, asked and compared everywhere, then one of
-      100, in which the old one is kept loaded.
+    * ``blue_green``: a stage of weight 0, in which the new version is loaded, asked and compared everywhere, then one
+      of 100, in which the old one is kept loaded.
     * ``shadow``: one stage of weight 0; at its end the challenger is taken off, neither promoted nor quarantined.
     * ``ab_test``: one stage at a share between 0 and 100, until the metric decides; at the deadline a person does.
     """

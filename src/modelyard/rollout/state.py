@@ -4,13 +4,13 @@
                              │                                  │                        │
                              └────────────── roll back ─────────┴─── a person aborts ────┴─► rolling_back ─► rolled_back
 
-An exceptional canary may ``fast_track`` from a stage to the last one. A rollout of the strategy ``shadow`` ends, once its
-stage has shown all, ``running ─ conclude ─► concluding ─► concluded``: the champion goes on alone, and the release is as
-fit for a rollout as before.
+An exceptional canary may ``fast_track`` from a stage to the last one. A rollout of the strategy ``shadow`` ends, once
+its stage has shown all, ``running ─ conclude ─► concluding ─► concluded``: the champion goes on alone, and the release
+is as fit for a rollout as before.
 
 Each change writes down what is wanted before anything is done about it; a crash in between is made good by doing the
-same again. ``promoting``, ``concluding`` and ``rolling_back`` are such intentions. A promotion can be called off until it is
-``verified`` on every replica: from then on only the ledger is left to be written, and there is one way, forward.
+same again. ``promoting``, ``concluding`` and ``rolling_back`` are such intentions. A promotion can be called off until
+it is ``verified`` on every replica: from then on only the ledger is left to be written, and there is one way, forward.
 
 A rollout of the strategy ``revert`` is born ``promoting``: its challenger is an earlier champion, which is to take the
 place of the present one.
