@@ -11,7 +11,7 @@ from modelyard.core.clock import event_time
 from modelyard.core.errors import ConfigError
 from modelyard.ports.datasets import Datasets, Validator
 from modelyard.ports.features import Features
-from modelyard.ports.fleet import Fleet
+from modelyard.ports.fleet import Edge, Fleet
 from modelyard.ports.ledger import Ledger
 from modelyard.ports.predictions import Predictions
 from modelyard.ports.reports import Reports
@@ -72,6 +72,13 @@ class ConnectedPlatform:
             raise ConfigError("MODELYARD_GATEWAY_URLS", "", "the replicas' addresses, separated by commas")
         token_file = self.settings.require("admin_token_file")
         return GatewayFleet(self.settings.gateway_urls, token_file)
+
+    @cached_property
+    def edge(self) -> Edge | None:
+        """The address in front of the replicas, over HTTP; None where the settings name none."""
+        from modelyard.adapters.http_edge import HttpEdge
+
+        return HttpEdge(self.settings.edge_url) if self.settings.edge_url else None
 
     @cached_property
     def predictions(self) -> Predictions:

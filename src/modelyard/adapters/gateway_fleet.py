@@ -13,6 +13,8 @@ from modelyard.core.errors import Conflict, Unavailable
 from modelyard.ports.fleet import ReplicaState, Route
 
 T = TypeVar("T")
+SURVEY_S = 5.0
+"""A replica that does not say its state within this is taken for lost: nothing has to be loaded for it."""
 
 
 class GatewayFleet:
@@ -38,23 +40,34 @@ class GatewayFleet:
         """Ask every replica the same question."""
         return self._all(lambda client: _accepted(client.post(f"/v1/models/{model}/predict", json=body)))
 
+    def survey(self, model: str) -> tuple[dict[str, ReplicaState], tuple[str, ...]]:
+        """What those say that answer, and what was wrong with the others."""
+        path = f"/admin/v1/models/{model}/state"
+        ask = lambda client: ReplicaState.model_validate(_accepted(client.get(path)))  # noqa: E731
+        answers = self._each(ask, min(self._timeout, SURVEY_S))
+        states = {a.replica: a for a in answers if not isinstance(a, Exception)}
+        return states, tuple(str(a) for a in answers if isinstance(a, Exception))
+
     def _states(self, ask: Callable[[httpx.Client], httpx.Response]) -> dict[str, ReplicaState]:
         states = self._all(lambda client: ReplicaState.model_validate(_accepted(ask(client))))
         return {state.replica: state for state in states}
 
-    def _all(self, ask: Callable[[httpx.Client], T]) -> list[T]:
+    def _each(self, ask: Callable[[httpx.Client], T], timeout: float) -> list[T | Exception]:
         token = self._token_file.read_text(encoding="utf-8").strip()
 
         def one(url: str) -> T | Exception:
             headers = {"authorization": f"Bearer {token}"}
             try:
-                with httpx.Client(base_url=url, timeout=self._timeout, headers=headers) as client:
+                with httpx.Client(base_url=url, timeout=timeout, headers=headers) as client:
                     return ask(client)
             except (httpx.HTTPError, Conflict, Unavailable) as error:
                 return type(error)(f"{url}: {error}") if isinstance(error, Conflict) else Unavailable(f"{url}: {error}")
 
         with ThreadPoolExecutor(len(self._urls)) as pool:
-            answers = list(pool.map(one, self._urls))
+            return list(pool.map(one, self._urls))
+
+    def _all(self, ask: Callable[[httpx.Client], T]) -> list[T]:
+        answers = self._each(ask, self._timeout)
         failed = [answer for answer in answers if isinstance(answer, Exception)]
         if failed:
             # A replica that refuses weighs more than one that is silent: trying again will not help there.

@@ -32,7 +32,7 @@ WITH labels AS (
     SELECT * FROM {predictions} WHERE event_time >= $start AND event_time < $end
     QUALIFY row_number() OVER (PARTITION BY request_id ORDER BY served_at) = 1
 )
-SELECT r.*,
+SELECT r.* EXCLUDE (_file), {replica} AS replica,
        coalesce(q.label, k.label, 'nan'::DOUBLE) AS label,
        CASE WHEN q.label IS NOT NULL THEN q.label_at ELSE k.label_at END AS label_at
 FROM requests r
@@ -45,6 +45,8 @@ _NO_FEEDBACK = (
     "NULL::TIMESTAMPTZ AS known_at, NULL::TIMESTAMPTZ AS received_at WHERE false)"
 )
 _ALWAYS = ("request_id", "key", "event_time", "served_at", "variant", "version", "release", "rollout", "generation")
+# Each file is named by the replica that wrote it: <replica>-<start>-<number>~<rollout>.parquet.
+_REPLICA = r"regexp_extract(r._file, '([^/]+)-[0-9a-f]{8}-[0-9]{8}~[^/]*[.]parquet$', 1)"
 _MOMENTS = ("event_time", "served_at", "label_at")
 _NUMBERS = ("score", "other_score", "latency_ms", "label")
 
@@ -94,7 +96,7 @@ class ParquetPredictions:
         first = min(_date(file) for file in files) - timedelta(days=1)
         labels = self._feedback(model, first, as_of.astimezone(UTC).date())
         feedback = _files(labels) if labels else _NO_FEEDBACK
-        query = _JOIN.format(predictions=_files(files), feedback=feedback)
+        query = _JOIN.format(predictions=_files(files, named=True), feedback=feedback, replica=_REPLICA)
         frame: pd.DataFrame = _run(query, {"start": start, "end": end, "as_of": as_of}).df()
         for name in _MOMENTS:
             frame[name] = frame[name].dt.tz_convert("UTC").astype("datetime64[us, UTC]")
@@ -115,15 +117,16 @@ def _run(query: str, values: dict[str, Any]) -> Any:
     return connection.execute(query, values)
 
 
-def _files(files: list[Path]) -> str:
-    """A table of the files; versions may have different features."""
+def _files(files: list[Path], *, named: bool = False) -> str:
+    """A table of the files; versions may have different features. ``named``: with each row's file as ``_file``."""
     names = ", ".join("'" + str(file).replace("'", "''") + "'" for file in files)
-    return f"read_parquet([{names}], union_by_name = true, hive_partitioning = false)"
+    more = ", filename = '_file'" if named else ""
+    return f"read_parquet([{names}], union_by_name = true, hive_partitioning = false{more})"
 
 
 def _empty() -> pd.DataFrame:
     import pandas as pd
 
-    frame = pd.DataFrame({name: pd.Series(dtype=object) for name in (*_ALWAYS, "error")})
+    frame = pd.DataFrame({name: pd.Series(dtype=object) for name in (*_ALWAYS, "error", "replica")})
     frame = frame.assign(**{name: pd.Series(dtype=float) for name in _NUMBERS})
     return frame.assign(**{n: pd.Series(dtype="datetime64[us, UTC]") for n in _MOMENTS})

@@ -41,6 +41,7 @@ class Settings(BaseModel):
     artifacts_uri: str = ""
     prediction_log: Path
     gateway_urls: tuple[str, ...] = ()
+    edge_url: str = Field(default="", pattern=r"^(https?://[^/\s]+(/\S*)?)?$")
     admin_token_file: Path | None = None
     airflow_url: str = ""
     mlflow_public_url: str = ""

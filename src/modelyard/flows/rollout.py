@@ -14,12 +14,13 @@ from modelyard.core.digest import digest_json, short
 from modelyard.core.errors import Conflict, Unavailable
 from modelyard.core.records import AnalysisRun, Incident
 from modelyard.core.verdict import Measurement, Severity
+from modelyard.flows import fleet_checks
 from modelyard.flows.endings import abort, promote, roll_back
 from modelyard.flows.fleet import arm_of, follow, restore, smoke
 from modelyard.flows.govern import approved
 from modelyard.flows.revert import revert
 from modelyard.flows.rollout_records import PLATFORM, audit_once, move, open_rollout, read, save
-from modelyard.ports.fleet import ReplicaState, Route
+from modelyard.ports.fleet import Route
 from modelyard.ports.platform import Platform
 from modelyard.rollout import evidence
 from modelyard.rollout.decide import decide
@@ -72,13 +73,17 @@ def enter(platform: Platform, rollout: str, stage: int, now: datetime) -> Rollou
 
     Raises:
         Conflict: the stage before has not been passed, or a replica refuses the version.
-        Unavailable: a replica did not acknowledge; doing it again goes on.
+        Unavailable: a replica did not acknowledge, and the others are back at the split before; doing it again goes on.
     """
     state = read(platform, rollout)
     if state.stage >= stage:
         return state
     state = save(platform, state, state.begin_stage(stage, now))
-    move(platform, state, route_of(state, stage, len(platform.settings.gateway_urls)), now)
+    try:
+        move(platform, state, route_of(state, stage, len(platform.settings.gateway_urls)), now)
+    except (Unavailable, Conflict):
+        _undo(platform, state, now)
+        raise
     return save(platform, state, state.enter(stage, now))
 
 
@@ -106,9 +111,9 @@ def look(platform: Platform, rollout: str, now: datetime) -> RolloutState:
 
 def measure(platform: Platform, state: RolloutState, now: datetime) -> list[Measurement]:
     """What a look is based on. A replica that is behind is brought to the wanted route first."""
+    states, healthy = fleet_checks.replicas(platform, state, now)
     if state.strategy == "first":
-        return [_smoke(platform, state)]
-    states = _replicas(platform, state, now)
+        return [_smoke(platform, state), healthy, *fleet_checks.ask(platform, state)]
     frame = platform.predictions.rollout(state.model, state.id)
     challenger, champion = (frame[frame["variant"] == v] for v in ("challenger", "champion"))
     entered = state.entered_at or state.opened_at
@@ -124,6 +129,7 @@ def measure(platform: Platform, state: RolloutState, now: datetime) -> list[Meas
         evidence.latency_p95("challenger", in_stage),
         evidence.latency_p95("champion", own),
         evidence.loss_difference(frame, state.policy.quality, paired=state.paired),
+        *fleet_checks.measure(platform, state, states, healthy, frame),
     ]
 
 
@@ -151,15 +157,18 @@ def route_of(state: RolloutState, stage: int, replicas: int) -> Route:
     )
 
 
-def _replicas(platform: Platform, state: RolloutState, now: datetime) -> dict[str, ReplicaState]:
-    wanted = platform.ledger.rollouts.route(state.model)
-    try:
-        states = platform.fleet.state(state.model)
-        if wanted is None or all(s.generation == wanted[0] for s in states.values()):
-            return states
-    except Unavailable:
-        pass  # a replica that was restarted without its state knows no model until it is told
-    return restore(platform, state.model, now)
+def _undo(platform: Platform, state: RolloutState, now: datetime) -> None:
+    """A step counts on every replica or on none: back to the split of the stage before.
+
+    A replica that is silent now comes back with what it acknowledged last, which is this very split. Where somebody
+    else has changed the rollout meanwhile, what they did holds.
+    """
+    replicas = len(platform.settings.gateway_urls)
+    before = Route(model=state.model, champion=state.champion)
+    if state.stage >= 0:
+        before = route_of(state, state.stage, replicas)
+    with suppress(Unavailable, Conflict):
+        move(platform, state, before, now)
 
 
 def _protect(platform: Platform, state: RolloutState, now: datetime) -> None:

@@ -62,4 +62,17 @@ class Fleet(Protocol):
         """What every replica says now. Raises ``Unavailable``."""
 
     def predict(self, model: str, body: dict[str, Any]) -> list[dict[str, Any]]:
-        """Ask every replica the same question; their answers, in the order of the replicas."""
+        """Ask every replica the same question; their answers, in the order of the replicas. Raises ``Unavailable``."""
+
+    def survey(self, model: str) -> tuple[dict[str, ReplicaState], tuple[str, ...]]:
+        """What those say that answer, and what was wrong with each of the others. A lost replica raises nothing."""
+
+
+class Edge(Protocol):
+    """What users reach: one address in front of all replicas."""
+
+    def predict(self, model: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Ask as a user does. Raises ``Unavailable`` unless there is an answer."""
+
+    def admin_status(self, model: str) -> int:
+        """The status with which the edge answers a call of the admin API without a token. Raises ``Unavailable``."""

@@ -8,7 +8,7 @@ from typing import Protocol
 from modelyard.config.settings import Settings
 from modelyard.ports.datasets import Datasets, Validator
 from modelyard.ports.features import Features
-from modelyard.ports.fleet import Fleet
+from modelyard.ports.fleet import Edge, Fleet
 from modelyard.ports.ledger import Ledger
 from modelyard.ports.predictions import Predictions
 from modelyard.ports.reports import Reports
@@ -38,6 +38,9 @@ class Platform(Protocol):
 
     @property
     def fleet(self) -> Fleet: ...
+
+    @property
+    def edge(self) -> Edge | None: ...
 
     @property
     def predictions(self) -> Predictions: ...

@@ -15,8 +15,8 @@ class Predictions(Protocol):
     """Reads the log. Columns of ``joined``:
 
     ``request_id, key, event_time, served_at, variant`` (``champion`` | ``challenger``), ``version, score``,
-    ``other_score`` (the other arm's score of the same row, when paired), ``latency_ms, rollout, label`` (NaN while
-    unknown), ``label_at`` and one column per feature, as the model saw it.
+    ``other_score`` (the other arm's score of the same row, when paired), ``latency_ms, rollout, replica`` (which
+    answered), ``label`` (NaN while unknown), ``label_at`` and one column per feature, as the model saw it.
     """
 
     def joined(self, model: str, window: Window, as_of: datetime) -> pd.DataFrame:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from fixtures.rollouts import after, running
+from fixtures.rollouts import after, healthy_fleet, running
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,7 +24,7 @@ def measured(**changes: Any) -> list[Measurement]:
         "seconds": {"name": "seconds_in_stage", "value": DAY},
         "trips": {"name": "guardrail_trips", "value": 0},
         "rows": {"name": "rows", "value": 500, "n": 500, "variant": "challenger"},
-        "errors": {"name": "error_rate", "value": 0.0, "low": 0.0, "high": 0.01, "n": 500, "variant": "challenger"},
+        "errors": {"name": "error_rate", "value": 0.0, "low": 0.0, "high": 0.005, "n": 500, "variant": "challenger"},
         "base_errors": {"name": "error_rate", "value": 0.0, "low": 0.0, "high": 0.01, "n": 5000, "variant": "champion"},
         "latency": {"name": "latency_p95_ms", "value": 3.0, "low": 2.0, "high": 4.0, "n": 500, "variant": "challenger"},
         "base_latency": {
@@ -38,7 +38,7 @@ def measured(**changes: Any) -> list[Measurement]:
         "loss": {"name": "loss_difference", "value": -0.001, "low": -0.006, "high": 0.004, "n": 1500},
     }
     chosen = [None if changes.get(k, v) is None else v | changes.get(k, {}) for k, v in given.items()]
-    return [Measurement.model_validate(m) for m in chosen if m is not None]
+    return [*(Measurement.model_validate(m) for m in chosen if m is not None), *healthy_fleet()]
 
 
 def action(state: RolloutState, now: datetime, **changes: Any) -> str:
@@ -48,6 +48,28 @@ def action(state: RolloutState, now: datetime, **changes: Any) -> str:
 def test_all_shown_advances_and_at_the_end_promotes() -> None:
     assert action(running(0), after(DAY)) == "advance"
     assert action(running(3), after(DAY / 2)) == "promote"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"errors": {"high": 0.0061}},
+        {"errors": {"high": None}},
+        {"latency": {"high": 50.1}},
+        {"latency": {"high": None}},
+        {"latency": {"high": 65.0}, "base_latency": {"value": 60.0, "low": 59.0, "high": 61.0}},
+    ],
+)
+def test_promotion_takes_proof_and_a_stage_does_not(change: dict[str, Any]) -> None:
+    assert action(running(0), after(DAY), **change) == "advance"
+    assert action(running(3), after(DAY / 2), **change) == "hold"
+
+
+def test_harm_must_be_apart_from_what_the_champion_may_be() -> None:
+    unsure = {"value": 0.02, "low": 0.005, "high": 0.06, "n": 400}
+    bad = {"value": 0.05, "low": 0.03, "high": 0.07}
+    assert action(running(0), after(DAY), errors=bad, base_errors=unsure) == "hold"
+    assert action(running(0), after(DAY), errors=bad) == "rollback"
 
 
 @pytest.mark.parametrize("missing", ["seconds", "trips", "rows", "errors", "latency", "loss"])
@@ -125,7 +147,11 @@ def test_a_first_release_needs_its_smoke_test() -> None:
     first = running(0, champion=None, strategy="first")
     good, bad = (Measurement(name="smoke", value=v, n=2, evidence="x") for v in (0, 1))
     silent = Measurement(name="smoke", value=None, why="no replica")
-    assert [decide(first, [m], after(1)).action for m in (good, bad, silent)] == ["promote", "rollback", "hold"]
+    assert [decide(first, [m, *healthy_fleet()], after(1)).action for m in (good, bad, silent)] == [
+        "promote",
+        "rollback",
+        "hold",
+    ]
 
 
 @given(st.sampled_from([0, 1, 2, 3]), st.floats(-0.1, 0.1), st.integers(0, 5000), st.floats(0, DAY * 20))
