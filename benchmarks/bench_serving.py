@@ -1,7 +1,8 @@
 """The gateway beside its peers: single-row requests over 32 connections, in interleaved rounds on one machine.
 
-The gateway runs with everything on: validation, split, guardrails, pairing where said, prediction log. Only ratios
-mean anything: the load generator shares the machine's cores. The model has the flight model's shape (27 numbers, 4
+The gateway runs with everything on: validation, split, metrics, prediction log, and with a challenger guardrails and
+(where said) pairing. Only ratios mean anything: the load generator shares the machine's cores; the processor time per
+request is less moved by who else is on them. The model has the flight model's shape (27 numbers, 4
 categories, some 16,700 parameters) and random weights; accuracy is another benchmark's matter.
 """
 
@@ -15,16 +16,18 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import numpy as np
-from _load import Result, load
+import psutil
+from _load import Result, client, load, open_loop
 from _report import Row, write
 
 from modelyard.core.digest import digest_bytes, digest_json
@@ -34,6 +37,9 @@ from modelyard.release.signature import Calibration, Input, Signature
 
 HERE = Path(__file__).parent
 MODEL, NUMBERS, CATEGORIES, WIDE, HIDDEN = "bench", 27, 4, 8, 96
+OURS, FIRST, PAIRED = "gateway", "gateway, canary 5%", "gateway, canary 20%, paired"
+OFF = "gateway, log and metrics off"
+HELLO, BARE = "hello-world by ASGI, same server", "hello-world past ASGI, same server"
 TOKEN = "only-for-this-benchmark"  # noqa: S105
 
 
@@ -124,9 +130,25 @@ def mlflows(n: int) -> bytes:
     return json.dumps({"inputs": {"numeric": numeric, "categorical": [[1] * CATEGORIES]}}).encode()
 
 
+class Server(NamedTuple):
+    """A server that answers."""
+
+    port: int
+    pid: int
+
+    def cpu_s(self) -> float:
+        """Processor time of it and its children so far."""
+        first = psutil.Process(self.pid)
+        times = [each.cpu_times() for each in (first, *first.children(recursive=True))]
+        return sum(t.user + t.system for t in times)
+
+
+Target = tuple[Server, str, Callable[[int], bytes]]
+
+
 @contextmanager
-def process(command: list[str], port: int, path: str, **env: str) -> Iterator[int]:
-    """A server as a process of its own group; yields its port once it answers."""
+def process(command: list[str], port: int, path: str, **env: str) -> Iterator[Server]:
+    """A server as a process of its own group; yields it once it answers."""
     started = subprocess.Popen(
         command, env=os.environ | env, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -138,7 +160,7 @@ def process(command: list[str], port: int, path: str, **env: str) -> Iterator[in
             except httpx.TransportError:
                 assert started.poll() is None, f"{command} ended"
                 time.sleep(0.1)
-        yield port
+        yield Server(port, started.pid)
     finally:
         os.killpg(started.pid, 15)
         started.wait()
@@ -152,22 +174,23 @@ def free_port() -> int:
         return port
 
 
-def gateway(folder: Path, name: str, route: Route) -> Any:
-    """A gateway with this route."""
+def gateway(folder: Path, name: str, route: Route, *, off: bool = False) -> Any:
+    """A gateway with this route; ``off`` without log and metrics."""
     home, port = folder / name, free_port()
     home.mkdir()
     (home / "token").write_text(TOKEN)
     env = {"MODELYARD_HOME": str(home), "MODELYARD_ADMIN_TOKEN_FILE": str(home / "token")}
-    command = [sys.executable, "-m", "modelyard.serving", "--replica", name, "--port", str(port)]
+    program = [str(HERE / "_peers.py"), "off"] if off else ["-m", "modelyard.serving"]
+    command = [sys.executable, *program, "--replica", name, "--port", str(port)]
 
     @contextmanager
-    def started() -> Iterator[int]:
-        with process(command, port, "/healthz", **env):
+    def started() -> Iterator[Server]:
+        with process(command, port, "/healthz", **env) as server:
             body = {"route": route.to_dict(), "generation": 1}
             headers = {"authorization": f"Bearer {TOKEN}"}
             url = f"http://127.0.0.1:{port}/admin/v1/models/{MODEL}/route"
             httpx.put(url, json=body, headers=headers, timeout=60).raise_for_status()
-            yield port
+            yield server
 
     return started()
 
@@ -186,37 +209,62 @@ def mlflow_server(folder: Path, port: int) -> Any:
     return process(command, port, "/ping", PATH=places, MLFLOW_DISABLE_TELEMETRY="true", DO_NOT_TRACK="true")
 
 
-def measure(args: argparse.Namespace, folder: Path) -> dict[str, list[Result]]:
-    """Rounds of load, each server in turn."""
+def one_load(server: Server, path: str, body: Callable[[int], bytes], seconds: float) -> Result:
+    """A load, with what it cost the server."""
+    before = server.cpu_s()
+    result = load(server.port, path, body, connections=32, seconds=seconds)
+    return replace(result, cpu_us=1e6 * (server.cpu_s() - before) / result.requests)
+
+
+def start(args: argparse.Namespace, folder: Path, enter: Callable[[Any], Server]) -> dict[str, Target]:
+    """All servers, by name."""
     old, new = bundle(folder / "one", 1), bundle(folder / "two", 2)
+    alone = Route(model=MODEL, champion=old)
     limits = {"disagreement_above": 0.99, "latency_budget": 0.9}
-    canary = Route(
-        model=MODEL, champion=old, challenger=new, weight=2000, salt="s", rollout="r", paired=True, guardrails=limits
+    first = Route(
+        model=MODEL, champion=old, challenger=new, weight=500, salt="s", rollout="r", paired=False, guardrails=limits
     )
-    path, ports = f"/v1/models/{MODEL}/predict", [free_port() for _ in range(3)]
+    paired = first.model_copy(update={"weight": 2000, "paired": True})
+    path, ports = f"/v1/models/{MODEL}/predict", [free_port() for _ in range(4)]
     peers = [sys.executable, str(HERE / "_peers.py")]
+    servers: dict[str, Target] = {
+        OURS: (enter(gateway(folder, "alone", alone)), path, ours),
+        FIRST: (enter(gateway(folder, "first", first)), path, ours),
+        PAIRED: (enter(gateway(folder, "paired", paired)), path, ours),
+        OFF: (enter(gateway(folder, "off", alone, off=True)), path, ours),
+        "hello-world by ASGI, same server": (
+            enter(process([*peers, "hello", str(ports[0])], ports[0], "/")),
+            "/",
+            ours,
+        ),
+        "hello-world past ASGI, same server": (
+            enter(process([*peers, "bare", str(ports[1])], ports[1], "/")),
+            "/",
+            ours,
+        ),
+    }
+    fastapi = [*peers, "fastapi", str(ports[2]), str(folder / "one")]
+    servers["FastAPI + ONNX Runtime"] = (enter(process(fastapi, ports[2], "/docs")), "/predict", ours)
+    if not args.without_mlflow:
+        servers["mlflow models serve"] = (enter(mlflow_server(folder, ports[3])), "/invocations", mlflows)
+    return servers
+
+
+def measure(args: argparse.Namespace, folder: Path) -> tuple[dict[str, list[Result]], Result]:
+    """Rounds of load, each server in turn; then the open loop on the gateway alone."""
     with ExitStack() as stack:
-        enter = stack.enter_context
-        servers = {
-            "gateway": (enter(gateway(folder, "alone", Route(model=MODEL, champion=old))), path, ours),
-            "gateway, canary 20%, paired": (enter(gateway(folder, "canary", canary)), path, ours),
-            "hello-world, same server": (enter(process([*peers, "hello", str(ports[0])], ports[0], "/")), "/", ours),
-        }
-        fastapi = [*peers, "fastapi", str(ports[1]), str(folder / "one")]
-        servers["FastAPI + ONNX Runtime"] = (enter(process(fastapi, ports[1], "/docs")), "/predict", ours)
-        if not args.without_mlflow:
-            servers["mlflow models serve"] = (enter(mlflow_server(folder, ports[2])), "/invocations", mlflows)
+        servers = start(args, folder, stack.enter_context)
         results: dict[str, list[Result]] = {name: [] for name in servers}
         for number in range(args.rounds + 1):
-            for name, (port, where, body) in servers.items():
-                result = load(port, where, body, connections=32, seconds=args.seconds)
+            for name, (server, path, body) in servers.items():
+                result = one_load(server, path, body, args.seconds)
+                assert not result.failed, f"{name}: {result.failed} of {result.requests} failed"
                 if number:  # the first round warms up
                     results[name].append(result)
-                    print(
-                        f"round {number}: {name}: {result.rate:.0f}/s, p99 {result.quantile(0.99):.1f} ms", flush=True
-                    )
-                assert not result.failed, f"{name}: {result.failed} of {len(result.latencies)} failed"
-    return results
+                    said = f"{result.rate:.0f}/s, p99 {result.p99:.1f} ms, {result.cpu_us:.0f} us of CPU a request"
+                    print(f"round {number}: {name}: {said}", flush=True)
+        server, path, body = servers[OURS]
+        return results, open_loop(server.port, path, body, rate=500, seconds=args.open_seconds)
 
 
 def main() -> None:
@@ -224,18 +272,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--open-seconds", type=float, default=60.0)
     parser.add_argument("--without-mlflow", action="store_true")
     args = parser.parse_args()
     with TemporaryDirectory() as folder:
-        results = measure(args, Path(folder))
+        results, steady = measure(args, Path(folder))
         shutil.rmtree(folder, ignore_errors=True)
         Path(folder).mkdir()
     rates = {name: median(r.rate for r in each) for name, each in results.items()}
-    tails = {name: median(r.quantile(0.95) for r in each) for name, each in results.items()}
-    figure = "single-row requests, 32 connections"
-    rows = [Row(figure, rates["gateway"], "requests/s", n, rates[n], "higher") for n in rates if n != "gateway"]
-    rows += [Row("p95 of the same", tails["gateway"], "ms", n, tails[n], "lower") for n in tails if n != "gateway"]
-    write("serving", rows, requests=sum(len(r.latencies) for each in results.values() for r in each))
+    costs = {name: median(r.cpu_us for r in each) for name, each in results.items()}
+    tails = {name: median(r.p95 for r in each) for name, each in results.items()}
+    figure, unit = "single-row requests, 32 connections", "requests/s"
+    peers = [name for name in rates if not name.startswith("gateway")]
+    rows = [Row(figure, rates[OURS], unit, n, rates[n], "higher") for n in peers]
+    rows += [Row(f"{n}: {figure}", rates[n], unit, OFF, rates[OFF], "higher") for n in (OURS, FIRST, PAIRED)]
+    rows += [Row("CPU a request", costs[OURS], "us", n, costs[n], "lower") for n in costs if n != OURS]
+    rows += [Row("p95 of the same", tails[OURS], "ms", n, tails[n], "lower") for n in peers]
+    open_figure = f"open loop, 500 requests/s for {args.open_seconds:g} s"
+    rows.append(Row(f"{open_figure}: p95", steady.p95, "ms", "the target", 10.0, "lower"))
+    rows.append(Row(f"{open_figure}: p99", steady.p99, "ms", "the target", 25.0, "lower"))
+    requests = sum(r.requests for each in results.values() for r in each)
+    write("serving", rows, requests=requests, client=client(), open_loop_failed=steady.failed)
 
 
 if __name__ == "__main__":

@@ -23,20 +23,21 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from modelyard.serving import columns
-from modelyard.serving.encoding import Encoded, concatenate
+from modelyard.serving.encoding import Encoded
 from modelyard.serving.files import write_atomically
 
 _log = logging.getLogger(__name__)
 _DAY = 86_400_000_000
 Names = tuple[str, ...]
 MOST_BUFFERED = 200_000
+T = TypeVar("T", int, float)
 
 
 @dataclass(slots=True, eq=False)
@@ -51,9 +52,9 @@ class Answered:
     generation: int
     request_ids: Sequence[str]
     keys: Sequence[str]
-    event_us: int | Sequence[int]  # one for all rows, or one for each; as the next two
-    served_us: int | Sequence[int]
-    latency_ms: float | Sequence[float]
+    event_us: int | list[int]  # one for all rows, or one for each; as the next two
+    served_us: int | list[int]
+    latency_ms: float | list[float]
     scores: NDArray[np.float64]
     encoded: Encoded
     names: tuple[Names, Names]
@@ -62,11 +63,11 @@ class Answered:
 
     def by_day(self) -> Iterator[tuple[int, Answered]]:
         """The rows of each day of event time, as days since 1970."""
-        days = np.broadcast_to(self.event_us, len(self.keys)) // _DAY
-        first, last = int(days.min()), int(days.max())
-        if first == last:
-            yield first, self
+        moments = self.event_us if isinstance(self.event_us, list) else [self.event_us]
+        if (day := min(moments) // _DAY) == max(moments) // _DAY:
+            yield day, self
             return
+        days = np.array(moments) // _DAY
         for day in np.unique(days).tolist():
             yield day, self._take(np.flatnonzero(days == day).tolist())
 
@@ -238,34 +239,45 @@ def _done(work: Callable[[], None], rows: int) -> bool:
 def answered_columns(batch: Sequence[Answered], names: tuple[Names, Names]) -> dict[str, Any]:
     """The columns of ``ports.predictions``, with one column per feature, as the answering version saw it."""
     sizes = [len(a.keys) for a in batch]
-    each: Callable[[Callable[[Answered], Any]], NDArray[Any]] = lambda get: np.concatenate(  # noqa: E731
-        [np.broadcast_to(get(a), n) for a, n in zip(batch, sizes, strict=True)]
-    )
     spread: Callable[[Callable[[Answered], str]], Any] = lambda get: columns.repeated([get(a) for a in batch], sizes)  # noqa: E731
-    nothing = [np.full(n, np.nan) for n in sizes]
     table = {
         "request_id": columns.texts([i for a in batch for i in a.request_ids]),
         "key": columns.texts([k for a in batch for k in a.keys]),
-        "event_time": columns.moments(each(lambda a: a.event_us)),
-        "served_at": columns.moments(each(lambda a: a.served_us)),
+        "event_time": columns.moments(_each([a.event_us for a in batch], sizes)),
+        "served_at": columns.moments(_each([a.served_us for a in batch], sizes)),
         "variant": spread(lambda a: a.variant),
-        "version": columns.integers(each(lambda a: a.version)),
+        "version": columns.integers(_each([a.version for a in batch], sizes)),
         "release": spread(lambda a: a.release),
         "rollout": spread(lambda a: a.rollout),
-        "generation": columns.integers(each(lambda a: a.generation)),
+        "generation": columns.integers(_each([a.generation for a in batch], sizes)),
         "score": columns.floats(np.concatenate([a.scores for a in batch])),
-        "other_score": columns.floats(
-            np.concatenate([n if a.other is None else a.other for a, n in zip(batch, nothing, strict=True)])
-        ),
-        "latency_ms": columns.floats(each(lambda a: a.latency_ms)),
+        "other_score": columns.floats(_others(batch, sizes)),
+        "latency_ms": columns.floats(np.array(_each([a.latency_ms for a in batch], sizes))),
         "error": spread(lambda a: a.error),
     }
     numeric_names, categorical_names = names
-    numeric = concatenate([a.encoded for a in batch]).numeric
-    table.update({name: columns.floats(numeric[:, i]) for i, name in enumerate(numeric_names)})
+    numeric = np.ascontiguousarray(np.concatenate([a.encoded.numeric for a in batch]).T, dtype=np.float64)
+    table.update({name: columns.floats(line) for name, line in zip(numeric_names, numeric, strict=True)})
     by_name = zip(*(line for a in batch for line in a.encoded.texts), strict=True)
     table.update({name: columns.texts(words) for name, words in zip(categorical_names, by_name, strict=True)})
     return table
+
+
+def _each(values: Sequence[T | Sequence[T]], sizes: Sequence[int]) -> list[T]:
+    """One value a row. (A list at the end costs less than an array for each part.)"""
+    rows: list[T] = []
+    for value, size in zip(values, sizes, strict=True):
+        rows.extend(value if isinstance(value, list) else [cast(T, value)] * size)
+    return rows
+
+
+def _others(batch: Sequence[Answered], sizes: Sequence[int]) -> NDArray[np.float64]:
+    others, start = np.full(sum(sizes), np.nan), 0
+    for answered, size in zip(batch, sizes, strict=True):
+        if answered.other is not None:
+            others[start : start + size] = answered.other
+        start += size
+    return others
 
 
 def label_columns(labels: Sequence[Label]) -> dict[str, Any]:

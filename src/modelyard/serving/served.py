@@ -135,7 +135,7 @@ class Served:
             challenger.tally.errors += len(places)
             return await self._by_champion(live, places, mine, f"challenger: {type(failure).__name__}: {failure}")
 
-    def _keep(self, live: Live, part: Part, asked: Asked, latency: float | Sequence[float]) -> None:
+    def _keep(self, live: Live, part: Part, asked: Asked, latency: float | list[float]) -> None:
         """Log what was answered, once the other version has scored it too, where versions are compared."""
         encoder, places = part.scorer.encoder, part.places
         pick: Callable[[list[Any]], list[Any]] = lambda each: (  # noqa: E731
