@@ -7,6 +7,7 @@ from datetime import datetime
 
 from modelyard.core.records import AnalysisRun
 from modelyard.core.verdict import Condition, Measurement, Outcome, Severity, Verdict
+from modelyard.rollout import fleet
 from modelyard.rollout.evidence import LOSS
 from modelyard.rollout.state import Action, RolloutState
 
@@ -44,7 +45,7 @@ def judge(state: RolloutState, measurements: Sequence[Measurement]) -> tuple[Ver
     found = {(m.name, m.variant): m for m in measurements}
     smoke = (_smoke(found.get(("smoke", ""))),)
     if state.strategy == "first":
-        return smoke
+        return (*smoke, *fleet.judge(found, traffic=False))
     return (
         *(smoke if state.strategy == "blue_green" else ()),
         _guardrails(found.get(("guardrail_trips", ""))),
@@ -54,6 +55,7 @@ def judge(state: RolloutState, measurements: Sequence[Measurement]) -> tuple[Ver
         *(_in_shadow(state, found) if state.current.shadow else _in_the_open(state, found)),
         _quality(state, found.get((LOSS, ""))),
         *_exceptional(state, found),
+        *fleet.judge(found),
     )
 
 
