@@ -7,12 +7,12 @@ from datetime import datetime
 
 from modelyard.core.records import AnalysisRun
 from modelyard.core.verdict import Condition, Measurement, Outcome, Severity, Verdict
-from modelyard.rollout import fleet
+from modelyard.rollout import fleet, mirror
 from modelyard.rollout.evidence import LOSS
+from modelyard.rollout.fast_track import EXCEPTIONAL, exceptional
 from modelyard.rollout.state import Action, RolloutState
 
 Found = Mapping[tuple[str, str], Measurement]
-EXCEPTIONAL = "exceptional"
 ERROR_PRIOR = 2
 """Failures that a version may have before its error rate is judged by ratio: a single failure is no rate."""
 
@@ -51,27 +51,17 @@ def judge(state: RolloutState, measurements: Sequence[Measurement]) -> tuple[Ver
         _guardrails(found.get(("guardrail_trips", ""))),
         _time(state, found.get(("seconds_in_stage", ""))),
         _traffic(state, found.get(("rows", "challenger"))),
-        _errors(state, found.get(("error_rate", "challenger")), found.get(("error_rate", "champion"))),
-        *(_in_shadow(state, found) if state.current.shadow else _in_the_open(state, found)),
-        _quality(state, found.get((LOSS, ""))),
-        *_exceptional(state, found),
+        errors(state, found.get(("error_rate", "challenger")), found.get(("error_rate", "champion"))),
+        *(mirror.judge(state, found) if state.current.shadow else (_p95(state, found),)),
+        quality(state, found.get((LOSS, ""))),
+        *exceptional(state, found),
         *fleet.judge(found),
     )
 
 
-def _in_the_open(state: RolloutState, found: Found) -> tuple[Verdict, ...]:
-    p95 = "latency_p95_ms"
-    return (_latency(state, found.get((p95, "challenger")), found.get((p95, "champion"))),)
-
-
-def _in_shadow(state: RolloutState, found: Found) -> tuple[Verdict, ...]:
-    """Harm to users cannot be; whether the challenger is too slow or too different, the guardrails find at once."""
-    guards = state.policy.guardrails
-    slow, apart = (found.get((name, "challenger")) for name in ("slow_rate", "disagreement"))
-    return (
-        _share(state, "latency", slow, guards.latency_budget, f"calls longer than {guards.latency_slo_ms:g} ms"),
-        _share(state, "outputs", apart, guards.disagreement_budget, f"rows apart by > {guards.disagreement_above:g}"),
-    )
+def _p95(state: RolloutState, found: Found) -> Verdict:
+    challenger, champion = (found.get(("latency_p95_ms", variant)) for variant in ("challenger", "champion"))
+    return latency(state, challenger, champion)
 
 
 def _action(state: RolloutState, verdicts: Sequence[Verdict], now: datetime) -> tuple[Action, tuple[str, ...]]:
@@ -92,8 +82,8 @@ def _action(state: RolloutState, verdicts: Sequence[Verdict], now: datetime) -> 
 def _onward(state: RolloutState, verdicts: Sequence[Verdict]) -> Action:
     if state.last_stage:
         return "conclude" if state.strategy == "shadow" else "promote"
-    exceptional = any(v.check == EXCEPTIONAL and v.outcome is Outcome.SUCCESSFUL for v in verdicts)
-    return "fast_track" if exceptional else "advance"
+    shown = any(v.check == EXCEPTIONAL and v.outcome is Outcome.SUCCESSFUL for v in verdicts)
+    return "fast_track" if shown else "advance"
 
 
 def _verdict(check: str, outcome: Outcome, reason: str, *measured: Measurement | None, **more: object) -> Verdict:
@@ -142,37 +132,57 @@ def _traffic(state: RolloutState, rows: Measurement | None) -> Verdict:
     return _verdict("traffic", outcome, f"{rows.value:.0f} of {needed} rows", rows, condition=condition)
 
 
-def _errors(state: RolloutState, challenger: Measurement | None, champion: Measurement | None) -> Verdict:
-    """Fails only when the whole interval lies above the bound: a rate from few rows may be chance."""
+def errors(state: RolloutState, challenger: Measurement | None, champion: Measurement | None) -> Verdict:
+    """At most ``error_ratio`` times the champion's rate, or the tolerance where that is more; see ``_compared``."""
     if challenger is None or challenger.value is None or challenger.low is None:
         return _missing("errors", challenger)
-    base = champion.value if champion is not None and champion.value is not None else 0.0
-    bound = state.current.error_ratio * max(base, state.policy.tolerance.error_rate)
-    condition = Condition(direction="at_most", bound=bound)
-    enough = challenger.n >= state.policy.tolerance.min_rows
-    shown = f"errors {challenger.value:.2%} (at most {bound:.2%})"
-    outcome = Outcome.SUCCESSFUL if enough and challenger.value <= bound else Outcome.INCONCLUSIVE
-    if challenger.low > bound and challenger.value * challenger.n > ERROR_PRIOR:
-        outcome = Outcome.FAILED
+    ratio, least = state.current.error_ratio, state.policy.tolerance.error_rate
+    limits = tuple(ratio * max(rate, least) for rate in _ends(champion))
+    outcome, asked = _compared(state, challenger, limits)
+    if outcome is Outcome.FAILED and challenger.value * challenger.n <= ERROR_PRIOR:
+        outcome = Outcome.INCONCLUSIVE
+    condition = Condition(direction="at_most", bound=limits[1])
+    shown = f"errors {challenger.value:.2%} (at most {limits[1]:.2%}){asked}"
     return _verdict("errors", outcome, shown, challenger, champion, condition=condition)
 
 
-def _latency(state: RolloutState, challenger: Measurement | None, champion: Measurement | None) -> Verdict:
-    """A p95 below the tolerance is fine whatever the ratio; above it, the intervals must be apart to fail."""
+def latency(state: RolloutState, challenger: Measurement | None, champion: Measurement | None) -> Verdict:
+    """A p95 below the tolerance is fine whatever the ratio; above it, see ``_compared``."""
     if challenger is None or challenger.value is None:
         return _missing("latency", challenger)
-    tolerance = state.policy.tolerance
-    base = champion.value if champion is not None and champion.value is not None else 0.0
-    bound = max(tolerance.latency_p95_ms, state.current.latency_p95_ratio * base)
-    condition = Condition(direction="at_most", bound=bound)
-    shown = f"p95 {challenger.value:.1f} ms (at most {bound:.1f} ms)"
-    enough = challenger.n >= tolerance.min_rows
-    outcome = Outcome.SUCCESSFUL if enough and challenger.value <= bound else Outcome.INCONCLUSIVE
-    worst_base = champion.high if champion is not None and champion.high is not None else 0.0
-    surely = max(tolerance.latency_p95_ms, state.current.latency_p95_ratio * worst_base)
-    if enough and challenger.low is not None and challenger.low > surely:
-        outcome = Outcome.FAILED
+    ratio, tolerance = state.current.latency_p95_ratio, state.policy.tolerance
+    limits = tuple(max(tolerance.latency_p95_ms, ratio * p95) for p95 in _ends(champion))
+    outcome, asked = _compared(state, challenger, limits)
+    if outcome is Outcome.FAILED and challenger.n < tolerance.min_rows:
+        outcome = Outcome.INCONCLUSIVE
+    condition = Condition(direction="at_most", bound=limits[1])
+    shown = f"p95 {challenger.value:.1f} ms (at most {limits[1]:.1f} ms){asked}"
     return _verdict("latency", outcome, shown, challenger, champion, condition=condition)
+
+
+def _ends(champion: Measurement | None) -> tuple[float, float, float]:
+    """Lower end, value, upper end. Of a champion that nobody asked nothing is known but the tolerance."""
+    if champion is None or champion.value is None:
+        return 0.0, 0.0, 0.0
+    low = 0.0 if champion.low is None else champion.low
+    return low, champion.value, champion.value if champion.high is None else champion.high
+
+
+def _compared(state: RolloutState, measured: Measurement, limits: tuple[float, ...]) -> tuple[Outcome, str]:
+    """Stages are passed on what was observed; promotion takes proof, and so does harm.
+
+    ``limits`` follow from the champion's lower end, value and upper end. Proof is the challenger's upper end against
+    the first, harm its lower end against the last; both hold however often one looks.
+    """
+    least, observed, most = limits
+    if measured.low is not None and measured.low > most:
+        return Outcome.FAILED, ""
+    fine = measured.n >= state.policy.tolerance.min_rows and measured.value is not None and measured.value <= observed
+    if not state.last_stage or state.strategy == "shadow":
+        return (Outcome.SUCCESSFUL if fine else Outcome.INCONCLUSIVE), ""
+    proven = fine and measured.high is not None and measured.high <= least
+    high = "no upper end yet" if measured.high is None else f"upper end {measured.high:.4g}"
+    return (Outcome.SUCCESSFUL if proven else Outcome.INCONCLUSIVE), f"; {high}, promotion asks for {least:.4g}"
 
 
 def _share(state: RolloutState, check: str, share: Measurement | None, budget: float, of_what: str) -> Verdict:
@@ -186,7 +196,7 @@ def _share(state: RolloutState, check: str, share: Measurement | None, budget: f
     return _verdict(check, outcome, reason, share, condition=condition)
 
 
-def _quality(state: RolloutState, loss: Measurement | None) -> Verdict:
+def quality(state: RolloutState, loss: Measurement | None) -> Verdict:
     """In a stage that does not wait for the loss, it is shown and can only end the rollout."""
     verdict = _loss(state, loss)
     waits = state.current.quality and (state.paired or not state.current.shadow)
@@ -209,27 +219,3 @@ def _loss(state: RolloutState, loss: Measurement | None) -> Verdict:
         return _verdict("quality", Outcome.SUCCESSFUL, shown, loss, condition=condition)
     reason = f"{shown}, {quality.min_rows} rows and an upper end of at most {quality.bound:g} are asked"
     return _verdict("quality", Outcome.INCONCLUSIVE, reason, loss, condition=condition)
-
-
-def _exceptional(state: RolloutState, found: Found) -> tuple[Verdict, ...]:
-    """Whether the stages up to the last one may be left out; said only where the policy offers it."""
-    track = state.policy.fast_track
-    if track is None or state.current.weight < track.from_weight or state.stage >= len(state.stages) - 2:
-        return ()
-    asked = {"accuracy_gain": track.accuracy, "latency_gain": track.latency_p95, "error_gain": track.error_rate}
-    gains = [found.get((name, "")) for name in asked]
-    shown = [_gain(name, least, gain) for (name, least), gain in zip(asked.items(), gains, strict=True)]
-    certain = all(
-        gain is not None and gain.low is not None and gain.low >= least
-        for gain, least in zip(gains, asked.values(), strict=True)
-    )
-    labelled = gains[0].n if gains[0] is not None else 0
-    fine = certain and labelled >= track.min_rows
-    outcome = Outcome.SUCCESSFUL if fine else Outcome.INCONCLUSIVE
-    reason = f"{'' if fine else 'not '}exceptional: {', '.join(shown)}, {labelled} labelled rows"
-    return (_verdict(EXCEPTIONAL, outcome, reason, *gains, severity=Severity.INFORMATIONAL),)
-
-
-def _gain(name: str, least: float, gain: Measurement | None) -> str:
-    known = "not known" if gain is None or gain.low is None else f"at least {gain.low:+.2%}"
-    return f"{name.replace('_', ' ')} {known} (of {least:+.2%})"

@@ -6,7 +6,7 @@ Names: ``seconds_in_stage``, ``guardrail_trips``, ``rows``, ``error_rate``, ``la
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import isfinite
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from modelyard.core.verdict import Measurement
 from modelyard.ports.fleet import ReplicaState
 from modelyard.rollout.policy import Metric, Quality
-from modelyard.stats.intervals import wilson
+from modelyard.stats.binomial import quantile_ranks, rate_sequence
 from modelyard.stats.sequential import confidence_sequence
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ CLIP = 1e-3
 sure and wrong answer cannot decide a rollout."""
 
 LOSS = "loss_difference"
+
+ALPHA = 0.0125
+"""The level of each version's sequences for errors and latency: a comparison uses both versions', .025 together."""
 _UNITS = {"logloss": "nats", "brier": "", "accuracy": ""}
 Thresholds = Mapping[str, float]
 """By variant: the probability from which on it answers yes."""
@@ -48,23 +51,32 @@ def error_rate(variant: str, states: Mapping[str, ReplicaState]) -> Measurement:
     """Rows that a version should have answered and did not, since the rollout began, over all replicas."""
     counts = [state.counts.get(variant, {}) for state in states.values()]
     total, failed = (int(sum(c.get(key, 0) for c in counts)) for key in ("rows", "errors"))
+    low, high = rate_sequence(min(failed, total), total, ALPHA)
+    return rate(variant, failed, total, float(low), float(high))
+
+
+def rate(variant: str, failed: int, total: int, low: float, high: float) -> Measurement:
+    """An error rate with its ends from ``rate_sequence``."""
     if not total:
         return Measurement(name="error_rate", value=None, why="no rows yet", variant=variant)
-    low, high = wilson(min(failed, total), total)
-    return Measurement(name="error_rate", value=failed / total, n=total, low=low, high=high, variant=variant)
+    given = {"value": failed / total, "n": total, "low": low, "high": high, "confidence": 1 - ALPHA}
+    return Measurement.model_validate({"name": "error_rate", "variant": variant, **given})
 
 
 def latency_p95(variant: str, frame: pd.DataFrame) -> Measurement:
-    """The 95th percentile of the time to answer, with the order statistics' 95% interval (binomial)."""
+    """The 95th percentile of the time to answer, between order statistics that hold at every look."""
     values = np.sort(frame["latency_ms"].to_numpy(dtype=float))
-    n = len(values)
+    return latency(variant, len(values), lambda place: float(values[place]))
+
+
+def latency(variant: str, n: int, at: Callable[[int], float]) -> Measurement:
+    """The 95th percentile of ``n`` values of which ``at`` gives the one at a place, sorted, from 0."""
     if not n:
         return Measurement(name="latency_p95_ms", value=None, why="no rows yet", variant=variant, unit="ms")
-    spread = 1.96 * (n * 0.95 * 0.05) ** 0.5
-    low, mid, high = (
-        values[int(np.clip(round(place), 0, n - 1))] for place in (n * 0.95 - spread, n * 0.95, n * 0.95 + spread)
-    )
-    return Measurement(name="latency_p95_ms", value=mid, n=n, low=low, high=high, variant=variant, unit="ms")
+    low, high = (None if place is None else at(place) for place in quantile_ranks(n, 0.95, ALPHA))
+    mid = at(min(round(n * 0.95), n - 1))
+    given = {"value": mid, "n": n, "low": low, "high": high, "confidence": 1 - ALPHA, "unit": "ms"}
+    return Measurement.model_validate({"name": "latency_p95_ms", "variant": variant, **given})
 
 
 def loss_difference(
@@ -79,7 +91,7 @@ def loss_difference(
     labelled = frame[frame["label"].notna() & frame["score"].notna()].drop_duplicates("key")
     if paired:
         labelled = labelled[labelled["other_score"].notna()]
-        return _measured(*_paired(labelled, quality, thresholds or {}), quality)
+        return paired_difference(*_paired(labelled, quality, thresholds or {}), quality)
     return _unpaired(labelled, quality, thresholds or {})
 
 
@@ -106,15 +118,17 @@ def _paired(frame: pd.DataFrame, quality: Quality, thresholds: Thresholds) -> tu
     new, old = (thresholds.get(variant, 0.5) for variant in ("challenger", "champion"))
     answered = _losses(frame, "score", quality.metric, np.where(theirs, new, old))
     other = _losses(frame, "other_score", quality.metric, np.where(theirs, old, new))
-    return _moments(np.where(theirs, 1.0, -1.0) * (answered - other))
+    return moments(np.where(theirs, 1.0, -1.0) * (answered - other))
 
 
-def _moments(values: NDArray[np.float64]) -> tuple[float, float, int]:
+def moments(values: NDArray[np.float64]) -> tuple[float, float, int]:
+    """Mean, variance and number."""
     n = len(values)
     return (float(values.mean()) if n else 0.0, float(values.var(ddof=1)) if n > 1 else 0.0, n)
 
 
-def _measured(mean: float, variance: float, n: int, quality: Quality) -> Measurement:
+def paired_difference(mean: float, variance: float, n: int, quality: Quality) -> Measurement:
+    """The measurement from the moments of paired loss differences, challenger minus champion."""
     if n < 2 or (variance == 0.0 and mean != 0.0):
         return Measurement(name=LOSS, value=None, n=n, why=f"{n} labelled rows are no evidence yet")
     low, high = confidence_sequence(mean, variance, n, 2 * quality.alpha, n_opt=quality.min_rows)
@@ -122,16 +136,23 @@ def _measured(mean: float, variance: float, n: int, quality: Quality) -> Measure
 
 
 def _unpaired(frame: pd.DataFrame, quality: Quality, thresholds: Thresholds) -> Measurement:
-    """Each version on its own rows: two sequences at half the level each, subtracted."""
-    ends, sizes = {}, {}
+    found = {}
     for variant in ("challenger", "champion"):
         own = frame[frame["variant"] == variant]
         threshold = np.full(len(own), thresholds.get(variant, 0.5))
-        mean, variance, sizes[variant] = _moments(_losses(own, "score", quality.metric, threshold))
-        low, high = confidence_sequence(mean, variance, sizes[variant], quality.alpha, n_opt=quality.min_rows)
-        ends[variant] = (mean, low, high)
-    (mean_b, low_b, high_b), (mean_a, low_a, high_a) = ends["challenger"], ends["champion"]
-    return _between(mean_b - mean_a, low_b - high_a, high_b - low_a, min(sizes.values()), quality)
+        found[variant] = moments(_losses(own, "score", quality.metric, threshold))
+    return unpaired_difference(found["challenger"], found["champion"], quality)
+
+
+def unpaired_difference(
+    challenger: tuple[float, float, int], champion: tuple[float, float, int], quality: Quality
+) -> Measurement:
+    """The measurement from the moments of each version's own losses: two sequences at half the level, subtracted."""
+    (low_b, high_b), (low_a, high_a) = (
+        confidence_sequence(*each, quality.alpha, n_opt=quality.min_rows) for each in (challenger, champion)
+    )
+    n = min(challenger[2], champion[2])
+    return _between(challenger[0] - champion[0], low_b - high_a, high_b - low_a, n, quality)
 
 
 def _between(mean: float, low: float, high: float, n: int, quality: Quality) -> Measurement:

@@ -53,7 +53,7 @@ def test_worse_by_exactly_the_margin_is_rarely_promoted() -> None:
         differences = QUALITY.margin + random.normal(0, 0.15, 12_000)
         for n in range(1200, 12_001, 1200):
             mean, variance = differences[:n].mean(), differences[:n].var(ddof=1)
-            if evidence._measured(mean, variance, n, QUALITY).high <= QUALITY.margin:
+            if evidence.paired_difference(mean, variance, n, QUALITY).high <= QUALITY.margin:
                 promoted += 1
                 break
     assert promoted <= 10
