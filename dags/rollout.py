@@ -1,5 +1,7 @@
 """Staged rollout of one release: enter a stage, wait without a worker, look, advance or hold; promote or roll back.
 
+A policy of the strategy `shadow` promotes nothing: once its stage has shown all, `conclude` takes the challenger off.
+
 The rollout's state is in the platform's ledger and its traffic split in the gateway's replicas; this DAG asks them to
 go on. A guardrail that trips sends all traffic to the champion at once, whether Airflow is alive or not; the next look
 finds it and the rollout is rolled back here, with its reason.
@@ -60,6 +62,18 @@ def roll_back(opened: str) -> str:
 
 
 @flow(trigger_rule=TriggerRule.NONE_FAILED)
+def conclude(opened: str) -> str:
+    """After a shadow that was passed: the champion alone, and nothing held against the release."""
+    from modelyard.flows import rollout
+
+    here = platform()
+    state = rollout.read(here, opened)
+    if state.action != "conclude" or state.status not in ("running", "concluding", "concluded"):
+        raise AirflowSkipException(state.summary)
+    return rollout.stand_down(here, opened, datetime.now(UTC)).summary
+
+
+@flow(trigger_rule=TriggerRule.NONE_FAILED)
 def verify_closed(opened: str) -> str:
     """Fail unless the rollout has ended: a run that is green must not leave one open."""
     from modelyard.flows import rollout
@@ -92,7 +106,7 @@ def rollout_dag(model: str) -> DAG:
         ]
         for before, after in zip([opened, *stages], stages, strict=False):
             before >> after
-        stages[-1] >> [promote(opened), roll_back(opened)] >> verify_closed(opened)
+        stages[-1] >> [promote(opened), conclude(opened), roll_back(opened)] >> verify_closed(opened)
     return dag
 
 

@@ -17,7 +17,7 @@ from modelyard_airflow.run_parts import Asked, moment
 
 LOOKS_SHOWN = 30
 _GOVERNANCE: dict[str, Tone] = {"risk_low": "good", "approve": "good", "reject": "bad"}
-_ROLLOUT: dict[str, Tone] = {"promoted": "good", "rolled_back": "bad", "rolling_back": "bad"}
+_ROLLOUT: dict[str, Tone] = {"promoted": "good", "concluded": "good", "rolled_back": "bad", "rolling_back": "bad"}
 
 
 def retrain(asked: Asked) -> list[Section]:
@@ -199,6 +199,7 @@ def _rollout(asked: Asked, state: RolloutState) -> list[Section]:
     against = "nobody: the first release" if state.champion is None else f"version {state.champion.version}"
     facts: tuple[tuple[str, Cell], ...] = (
         ("status", _status(state)),
+        ("strategy", state.strategy.replace("_", "-")),
         ("why", state.reason or "-"),
         ("compared with", against),
         ("stage", _stages(state)),
@@ -228,8 +229,9 @@ def _rollout(asked: Asked, state: RolloutState) -> list[Section]:
 
 
 def _stages(state: RolloutState) -> str:
-    weights = ", ".join(f"{stage.weight:g}%" for stage in state.stages)
-    place = f"{state.stage} at {state.current.weight:g}%" if state.stage >= 0 else "none entered"
+    shares = ["shadow" if stage.shadow else f"{stage.weight:g}%" for stage in state.stages]
+    weights = ", ".join(shares)
+    place = f"{state.stage} at {shares[state.stage]}" if state.stage >= 0 else "none entered"
     return f"{place}, of {weights}"
 
 

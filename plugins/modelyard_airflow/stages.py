@@ -49,8 +49,10 @@ class StageOperator(BaseOperator, SkipMixin):
         state = rollout.read(here, self.rollout)
         if self.stage >= len(state.stages):
             raise AirflowSkipException(f"this rollout has {len(state.stages)} stage(s)")
-        if state.action == "rollback" or state.status not in ("pending", "running"):
+        if state.action in ("conclude", "rollback") or state.status not in ("pending", "running"):
             raise AirflowSkipException(state.summary)
+        if state.action == "fast_track" and self.stage != state.next_stage:
+            raise AirflowSkipException(f"left out: {state.reason}")
         return self._go_on(context, acting(rollout.enter)(here, self.rollout, self.stage, datetime.now(UTC)))
 
     def look(self, context: Context, event: Any) -> Any:  # noqa: ARG002  Airflow's signature
@@ -68,7 +70,7 @@ class StageOperator(BaseOperator, SkipMixin):
             time.sleep(max(wait, 0))
             state = self._look()
             self.log.info("look %d: %s: %s", state.looks, state.action, state.summary)
-        if state.action in ("promote", "rollback") or state.status not in ("pending", "running"):
+        if state.action in ("promote", "conclude", "rollback") or state.status not in ("pending", "running"):
             self._end(context)
         return state.summary
 

@@ -57,10 +57,19 @@ def history(model: Model, as_json: AsJson = False) -> None:
             emit_json([{**state.to_dict(), "looks": here.ledger.rollouts.looks(state.id)} for state in states])
             return
         rows = [
-            (s.id, s.challenger.version, s.status.replace("_", " "), s.stage + 1, s.looks, s.decided_by, s.reason)
+            (
+                s.id,
+                s.strategy.replace("_", "-"),
+                s.challenger.version,
+                s.status.replace("_", " "),
+                s.stage + 1,
+                s.looks,
+                s.decided_by,
+                s.reason,
+            )
             for s in states
         ]
-        columns = ("rollout", "version", "status", "stages", "looks", "decided by", "reason")
+        columns = ("rollout", "strategy", "version", "status", "stages", "looks", "decided by", "reason")
         emit_table(f"Rollouts of {model}", columns, rows, empty="An approved release starts one.")
 
 

@@ -81,6 +81,25 @@ def roll_back(platform: Platform, rollout: str, now: datetime, *, by: str = "", 
     return state
 
 
+def stand_down(platform: Platform, rollout: str, now: datetime) -> RolloutState:
+    """End a shadow that was passed: the champion alone on every replica, verified; nothing is held against the release.
+
+    Raises:
+        Conflict: its stage was not passed, or a replica does something else (an incident says so).
+        Unavailable: a replica did not acknowledge; doing it again goes on.
+    """
+    state = read(platform, rollout)
+    state = save(platform, state, state.begin_conclusion(state.reason, PLATFORM, now))
+    if state.closed:
+        return state
+    with _incident_on_failure(platform, state, now):
+        move(platform, state, Route(model=state.model, champion=state.champion), now)
+        verify_alone(platform, state.model, state.champion)
+    conclude(platform, state, "conclude", state.decided_at or now)
+    platform.ledger.journal.resolve_incident(_stuck(state), now, "the champion answers everywhere")
+    return save(platform, state, state.finish(now), closed=now)
+
+
 def abort(platform: Platform, model: str, by: str, why: str, now: datetime) -> RolloutState:
     """Roll the open rollout of a model back by hand. Raises ``Conflict`` when none is open."""
     return roll_back(platform, open_rollout(platform, model).id, now, by=by, why=f"aborted by {by}: {why}")
@@ -140,6 +159,7 @@ def _unfinished(state: RolloutState, error: ModelyardError, now: datetime) -> In
     commands = [again, "abort"] if state.status == "promoting" else ["abort"]
     doing = state.status.replace("_", " ")
     named = " or ".join(f"`modelyard rollout {command} {state.model}`" for command in commands)
+    named += " or clear the task `conclude` in Airflow" if state.status == "concluding" else ""
     return Incident(
         key=_stuck(state),
         model=state.model,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from modelyard.core.errors import Conflict, IntegrityError, Unavailable
 from modelyard.core.records import Release
@@ -45,15 +45,18 @@ def restore(platform: Platform, model: str, now: datetime) -> dict[str, ReplicaS
     return {} if wanted is None else follow(platform, Route.model_validate(wanted[1]), now)
 
 
-def smoke(platform: Platform, model: str, arm: Arm) -> Measurement:
+def smoke(
+    platform: Platform, model: str, arm: Arm, variant: Literal["champion", "challenger"] = "champion"
+) -> Measurement:
     """Ask every replica the example of a version's bundle; counts what is not as it should be.
 
     Every replica must answer every row with a probability, all alike, and the version must be the expected one
-    wherever the champion answered.
+    wherever the champion answered. Of the ``challenger``, whatever its share, each row must come from that version.
     """
     rows = example(arm)
-    answers = platform.fleet.predict(model, {"rows": rows, "probe": True})
-    problems = [p for answer in answers for p in _problems(answer, arm, len(rows))]
+    asked = {"rows": rows, "probe": True} | ({"variant": variant} if variant == "challenger" else {})
+    answers = platform.fleet.predict(model, asked)
+    problems = [p for answer in answers for p in _problems(answer, arm, len(rows), variant)]
     first = _scores(answers[0]) if answers else {}
     for answer in answers[1:]:
         problems += [
@@ -98,13 +101,20 @@ def example(arm: Arm) -> list[dict[str, Any]]:
     return [{key: f"example-{number}"} | row for number, row in enumerate(rows)]
 
 
-def _problems(answer: dict[str, Any], arm: Arm, rows: int) -> list[str]:
+def threshold(arm: Arm) -> float:
+    """The probability from which on a version says yes. Raises ``IntegrityError``."""
+    from modelyard.release.bundle import read_bundle
+
+    return Signature.from_json(read_bundle(arm.bundle).files["signature.json"]).threshold
+
+
+def _problems(answer: dict[str, Any], arm: Arm, rows: int, variant: str) -> list[str]:
     predictions = answer["predictions"]
     problems = [] if len(predictions) == rows else [f"{len(predictions)} answers to {rows} rows"]
     for one in predictions:
         if not 0 <= one["probability"] <= 1:
             problems.append(f"{one['key']}: {one['probability']} is no probability")
-        if one["variant"] == "champion" and one["version"] != arm.version:
+        if variant in ("challenger", one["variant"]) and one["version"] != arm.version:
             problems.append(f"{one['key']}: version {one['version']} answered instead of {arm.version}")
     return problems
 

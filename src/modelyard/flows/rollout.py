@@ -11,44 +11,51 @@ from datetime import datetime
 
 from modelyard.config.project import load_project
 from modelyard.core.digest import digest_json, short
-from modelyard.core.errors import Conflict, Unavailable
-from modelyard.core.records import AnalysisRun, Incident
+from modelyard.core.errors import ConfigError, Conflict, Unavailable
+from modelyard.core.records import AnalysisRun, Incident, Release
 from modelyard.core.verdict import Measurement, Severity
 from modelyard.flows import fleet_checks
-from modelyard.flows.endings import abort, promote, roll_back
-from modelyard.flows.fleet import arm_of, follow, restore, smoke
+from modelyard.flows.endings import abort, promote, roll_back, stand_down
+from modelyard.flows.fleet import arm_of, follow, restore, smoke, threshold
 from modelyard.flows.govern import approved
 from modelyard.flows.revert import revert
-from modelyard.flows.rollout_records import PLATFORM, audit_once, move, open_rollout, read, save
+from modelyard.flows.rollout_records import PLATFORM, audit_once, history, move, open_rollout, read, save
 from modelyard.ports.fleet import Route
 from modelyard.ports.platform import Platform
-from modelyard.rollout import evidence
 from modelyard.rollout.decide import decide
-from modelyard.rollout.policy import load_rollout_policy
-from modelyard.rollout.state import RolloutState
+from modelyard.rollout.look import measurements
+from modelyard.rollout.policy import RolloutPolicy, load_rollout_policy
+from modelyard.rollout.state import DECIDED, RolloutState
 
 
 def start(platform: Platform, release: str, now: datetime) -> RolloutState:
     """Open the rollout of an approved release. The same release and approval find the same rollout.
 
+    One that has ``concluded`` (a shadow) is found too, unless the policy names another strategy by now.
+
     Raises:
         NotApproved: see ``flows.govern.approved``.
+        ConfigError: the policy's strategy cannot judge this model.
         Conflict: another rollout of the model is open; the release is champion already, or was left by a revert.
     """
     ledger = platform.ledger
     body = ledger.releases.get(release)
     gates, governance = approved(platform, release)
-    rollout = f"{body.model}-v{body.version}-{short(digest_json([release, governance.digest]), 8)}"
     champion = ledger.releases.champion(body.model)
+    policy = load_rollout_policy(platform.settings, body.model)
+    paired = not load_project(body.model, platform.settings).spec.label.depends_on_answer
+    if champion is not None:
+        _fits(policy, paired, platform)
+    rollout = _name(platform, body, governance.digest, policy)
     state = RolloutState(
         id=rollout,
         model=body.model,
         release=release,
         challenger=arm_of(platform, body),
         champion=None if champion is None else arm_of(platform, champion),
-        strategy="first" if champion is None else "canary",
-        paired=not load_project(body.model, platform.settings).spec.label.depends_on_answer,
-        policy=load_rollout_policy(platform.settings, body.model),
+        strategy="first" if champion is None else policy.strategy,
+        paired=paired,
+        policy=policy,
         gates=gates.digest,
         governance=governance.digest,
         as_of=body.as_of,
@@ -95,7 +102,7 @@ def look(platform: Platform, rollout: str, now: datetime) -> RolloutState:
     A closed rollout, or one that has decided already, is returned as it is.
     """
     state = read(platform, rollout)
-    if state.status != "running" or state.action in ("advance", "promote", "rollback"):
+    if state.status != "running" or state.action in DECIDED:
         return state
     run = decide(state, measure(platform, state, now), now)
     platform.ledger.rollouts.look(run)
@@ -115,20 +122,10 @@ def measure(platform: Platform, state: RolloutState, now: datetime) -> list[Meas
     if state.strategy == "first":
         return [_smoke(platform, state), healthy, *fleet_checks.ask(platform, state)]
     frame = platform.predictions.rollout(state.model, state.id)
-    challenger, champion = (frame[frame["variant"] == v] for v in ("challenger", "champion"))
-    entered = state.entered_at or state.opened_at
-    # Fallbacks are the champion's answers to the challenger's failures: they say nothing of its own latency.
-    in_stage, own = challenger[challenger["served_at"] >= entered], champion[champion["error"] == ""]
+    smoked = [_smoke(platform, state)] if state.strategy == "blue_green" else []
     return [
-        Measurement(name="seconds_in_stage", value=(now - entered).total_seconds(), unit="s"),
-        evidence.trips(states),
-        evidence.rows("challenger", in_stage),
-        evidence.rows("champion", own[own["served_at"] >= entered]),
-        evidence.error_rate("challenger", states),
-        evidence.error_rate("champion", states),
-        evidence.latency_p95("challenger", in_stage),
-        evidence.latency_p95("champion", own),
-        evidence.loss_difference(frame, state.policy.quality, paired=state.paired),
+        *smoked,
+        *measurements(state, states, frame, now, _thresholds(state)),
         *fleet_checks.measure(platform, state, states, healthy, frame),
     ]
 
@@ -151,7 +148,7 @@ def route_of(state: RolloutState, stage: int, replicas: int) -> Route:
         challenger=state.challenger,
         weight=state.stages[stage].basis_points,
         salt=state.release,
-        paired=state.paired,
+        paired=state.paired or state.stages[stage].shadow,
         rollout=state.id,
         guardrails=state.policy.guardrails.limits(replicas).to_dict(),
     )
@@ -177,9 +174,41 @@ def _protect(platform: Platform, state: RolloutState, now: datetime) -> None:
         follow(platform, Route(model=state.model, champion=state.champion), now)
 
 
+def _name(platform: Platform, release: Release, governance: str, policy: RolloutPolicy) -> str:
+    """The id of the rollout of a release as it was approved; a new one once it has concluded in another strategy."""
+    known = [
+        state
+        for state in history(platform, release.model)
+        if (state.release, state.governance) == (release.digest, governance) and state.strategy != "revert"
+    ]
+    if known and (known[-1].status != "concluded" or known[-1].strategy == policy.strategy):
+        return known[-1].id
+    parts = [release.digest, governance, *([len(known)] if known else [])]
+    return f"{release.model}-v{release.version}-{short(digest_json(parts), 8)}"
+
+
+def _fits(policy: RolloutPolicy, paired: bool, platform: Platform) -> None:
+    """After the switch of a blue-green rollout only one version answers; unpaired, its outcomes have no counterpart."""
+    if policy.strategy == "blue_green" and not paired:
+        raise ConfigError(
+            "strategy",
+            policy.strategy,
+            ("canary", "shadow", "ab_test"),
+            where=str(platform.settings.policies / "rollout.yaml"),
+            hint="The outcome depends on the answer (model.yaml): both versions must answer at the same time.",
+        )
+
+
+def _thresholds(state: RolloutState) -> dict[str, float]:
+    """From which probability on each version says yes, where accuracy is asked for."""
+    if state.champion is None or (state.policy.fast_track is None and state.policy.quality.metric != "accuracy"):
+        return {}
+    return {"champion": threshold(state.champion), "challenger": threshold(state.challenger)}
+
+
 def _smoke(platform: Platform, state: RolloutState) -> Measurement:
     try:
-        return smoke(platform, state.model, state.challenger)
+        return smoke(platform, state.model, state.challenger, "champion" if state.champion is None else "challenger")
     except Unavailable as error:
         return Measurement(name="smoke", value=None, why=str(error))
 
@@ -212,5 +241,6 @@ __all__ = [
     "revert",
     "roll_back",
     "route_of",
+    "stand_down",
     "start",
 ]
