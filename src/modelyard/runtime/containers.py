@@ -27,8 +27,11 @@ def containers_config(secrets: Secrets) -> RuntimeConfig:
     env = {
         "MODELYARD_ROOT": str(ROOT),
         "MODELYARD_HOME": str(HOME),
+        "MODELYARD_POLICIES": str(ROOT / "policies"),
+        "MODELYARD_FEATURE_REPO": str(ROOT / "feature_repo"),
         "MODELYARD_ARTIFACTS_URI": "s3://modelyard/releases",
         "MODELYARD_MLFLOW_PUBLIC_URL": "http://localhost:5000",
+        "MODELYARD_EDGE_URL": "http://edge:8090",
     }
     addresses = Addresses(
         bind="0.0.0.0",  # noqa: S104  a container's own network; the compose file publishes what is public

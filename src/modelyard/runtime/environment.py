@@ -57,6 +57,7 @@ def platform_environment(config: RuntimeConfig) -> dict[str, str]:
         "ARTIFACTS_URI": settings.artifacts_uri,
         "PREDICTION_LOG": settings.prediction_log,
         "GATEWAY_URLS": ",".join(addresses.gateway_urls),
+        "EDGE_URL": settings.edge_url,
         "ADMIN_TOKEN_FILE": config.token_file,
     }
     return {

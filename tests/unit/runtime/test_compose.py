@@ -121,6 +121,16 @@ def test_images_are_pinned_and_ours_run_unprivileged(compose, specs) -> None:
     assert "\nUSER modelyard\n" in (ROOT / "Dockerfile").read_text()
 
 
+def test_the_edge_is_the_file_that_is_tested_and_knows_every_replica(compose, containers) -> None:
+    edge = compose["services"]["edge"]
+    assert edge["volumes"] == ["./deploy/haproxy.cfg:/usr/local/etc/haproxy/haproxy.cfg:ro"]
+    config = (ROOT / "deploy" / "haproxy.cfg").read_text()
+    for number, (host, port) in enumerate(containers.addresses.gateways, start=1):
+        assert f'server {host} "${{EDGE_GATEWAY_{number}-{host}:{port}}}"' in config
+    assert set(edge["depends_on"]) == {host for host, _ in containers.addresses.gateways}
+    assert containers.settings.edge_url == "http://edge:8090"
+
+
 def test_the_gpu_is_reserved_for_its_worker_alone(compose) -> None:
     worker = compose["services"]["airflow-worker-gpu"]
     assert worker["profiles"] == ["gpu"]
