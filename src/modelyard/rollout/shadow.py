@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from modelyard.core.verdict import Measurement
 from modelyard.ports.fleet import ReplicaState
-from modelyard.stats.intervals import wilson
+from modelyard.rollout.evidence import ALPHA
+from modelyard.stats.binomial import rate_sequence
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,6 +60,7 @@ def _guarded(name: str, guard: str, states: Mapping[str, ReplicaState]) -> Measu
 def _share(name: str, failures: int, trials: int, evidence: str) -> Measurement:
     if not trials:
         return Measurement(name=name, value=None, why="nothing was mirrored yet", variant=CHALLENGER)
-    low, high = wilson(failures, trials)
-    share = failures / trials
-    return Measurement(name=name, value=share, n=trials, low=low, high=high, variant=CHALLENGER, evidence=evidence)
+    low, high = rate_sequence(failures, trials, ALPHA)
+    bounds = {"low": float(low), "high": float(high), "confidence": 1 - ALPHA}
+    given = {"value": failures / trials, "n": trials, "variant": CHALLENGER, "evidence": evidence, **bounds}
+    return Measurement.model_validate({"name": name, **given})
