@@ -209,7 +209,7 @@ def _thresholds(state: RolloutState) -> dict[str, float]:
 def _smoke(platform: Platform, state: RolloutState) -> Measurement:
     try:
         return smoke(platform, state.model, state.challenger, "champion" if state.champion is None else "challenger")
-    except Unavailable as error:
+    except (Unavailable, Conflict) as error:  # a replica that has tripped refuses to ask the challenger
         return Measurement(name="smoke", value=None, why=str(error))
 
 
