@@ -40,6 +40,11 @@ class GatewayFleet:
         """Ask every replica the same question."""
         return self._all(lambda client: _accepted(client.post(f"/v1/models/{model}/predict", json=body)))
 
+    def probe(self, model: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Ask every replica's challenger."""
+        path = f"/admin/v1/models/{model}/probe"
+        return self._all(lambda client: _accepted(client.post(path, json={"rows": rows})))
+
     def survey(self, model: str) -> tuple[dict[str, ReplicaState], tuple[str, ...]]:
         """What those say that answer, and what was wrong with the others."""
         path = f"/admin/v1/models/{model}/state"

@@ -54,8 +54,10 @@ def smoke(
     wherever the champion answered. Of the ``challenger``, whatever its share, each row must come from that version.
     """
     rows = example(arm)
-    asked = {"rows": rows, "probe": True} | ({"variant": variant} if variant == "challenger" else {})
-    answers = platform.fleet.predict(model, asked)
+    if variant == "challenger":
+        answers = platform.fleet.probe(model, rows)
+    else:
+        answers = platform.fleet.predict(model, {"rows": rows, "probe": True})
     problems = [p for answer in answers for p in _problems(answer, arm, len(rows), variant)]
     first = _scores(answers[0]) if answers else {}
     for answer in answers[1:]:

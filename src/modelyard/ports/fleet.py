@@ -64,6 +64,14 @@ class Fleet(Protocol):
     def predict(self, model: str, body: dict[str, Any]) -> list[dict[str, Any]]:
         """Ask every replica the same question; their answers, in the order of the replicas. Raises ``Unavailable``."""
 
+    def probe(self, model: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Ask every replica's challenger, whatever its share; nobody's answer, neither logged nor compared.
+
+        Raises:
+            Conflict: a replica has no challenger, or has taken it off.
+            Unavailable: a replica does not answer, or its challenger cannot.
+        """
+
     def survey(self, model: str) -> tuple[dict[str, ReplicaState], tuple[str, ...]]:
         """What those say that answer, and what was wrong with each of the others. A lost replica raises nothing."""
 
