@@ -75,7 +75,11 @@ def test_a_fleet(fleet: tuple[Fleet, Break], arms: tuple[Arm, Arm]) -> None:
     with pytest.raises(Unavailable):
         replicas.predict(MODEL, {"rows": [ROW]})
 
+    states, silent = replicas.survey(MODEL)
+    assert (sorted(states), silent) == (["gateway-1", "gateway-2"], ())
     take_down()
+    states, silent = replicas.survey(MODEL)
+    assert (sorted(states), len(silent)) == (["gateway-1"], 1)  # a lost replica is told of, and raises nothing
     with pytest.raises(Unavailable):  # one replica is silent; the others follow all the same
         replicas.apply(alone, 4)
     with pytest.raises(Unavailable):

@@ -7,12 +7,11 @@ record with every look of the stage; what was not fine is asked again by the nex
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import suppress
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from modelyard.core.errors import IntegrityError, Unavailable
+from modelyard.core.errors import Conflict, IntegrityError, Unavailable
 from modelyard.core.verdict import Measurement, Outcome
 from modelyard.flows.fleet import TOLERANCE, example, restore
 from modelyard.ports.fleet import Edge, ReplicaState
@@ -36,14 +35,17 @@ def replicas(platform: Platform, state: RolloutState, now: datetime) -> tuple[di
     """The replicas that answer, and how many follow the wanted split. One that is behind is brought to it first."""
     wanted = platform.ledger.rollouts.route(state.model)
     states, silent = platform.fleet.survey(state.model)
+    refused: list[str] = []
     if wanted is not None and (silent or _behind(states, wanted[0])):
         # A replica that was restarted without its state knows no model until it is told. A silent one is measured so.
-        with suppress(Unavailable):
+        try:
             restore(platform, state.model, now)
+        except (Unavailable, Conflict) as error:
+            refused = [str(error)] if isinstance(error, Conflict) else []
         wanted = platform.ledger.rollouts.route(state.model) or wanted
         states, silent = platform.fleet.survey(state.model)
     late = {} if wanted is None else _behind(states, wanted[0])
-    wrong = [*silent, *(f"{name} is at generation {at}" for name, at in sorted(late.items()))]
+    wrong = [*silent, *(f"{name} is at generation {at}" for name, at in sorted(late.items())), *refused]
     following = 0 if wanted is None else len(states) - len(late)
     return states, Measurement(
         name=checks.REPLICAS, value=following, n=len(states) + len(silent), evidence="; ".join(wrong)
