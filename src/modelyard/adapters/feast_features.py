@@ -35,7 +35,7 @@ class FeastFeatures:
 
     @cached_property
     def _store(self) -> FeatureStore:
-        feast = _import()
+        feast = load()
         return feast.FeatureStore(repo_path=str(self._settings.feature_repo))
 
     @cached_property
@@ -137,7 +137,11 @@ def _checked(project: Project, view: str, rows: pd.DataFrame) -> pd.DataFrame:
     return rows[columns].astype(types).reset_index(drop=True)
 
 
-def _import() -> Any:
+def load() -> Any:
+    """Import Feast.
+
+    Costs seconds; who forks does it once for its children.
+    """
     # Feast sets this where it is unset, and would push our own prometheus client into its multi-process mode.
     before = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     os.environ.setdefault("FEAST_USAGE", "False")

@@ -39,7 +39,7 @@ class GreatExpectationsValidator:
 
     def validate(self, snapshot: Snapshot, frame: pd.DataFrame, suite: Path, as_of: datetime) -> ValidationReport:
         """Evaluate all expectations; one that cannot be evaluated has outcome ``error``."""
-        gx = _import()
+        gx = load()
         home = self._home(snapshot.model, snapshot.content)
         # A repeated validation replaces its documents: nothing of an interrupted one is left.
         shutil.rmtree(home, ignore_errors=True)
@@ -75,7 +75,11 @@ class GreatExpectationsValidator:
         return self._folder / model / short(content, 16)
 
 
-def _import() -> Any:
+def load() -> Any:
+    """Import Great Expectations.
+
+    Costs seconds; who forks does it once for its children.
+    """
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     # Airflow's SDK leaves a handler at INFO on the root logger, and Great Expectations would fill it.
     logging.getLogger("great_expectations").setLevel(logging.WARNING)

@@ -229,9 +229,13 @@ def _airflow(config: RuntimeConfig) -> tuple[ProcessSpec, ...]:
             start_wait=180,
         )
 
+    scheduler = component("scheduler", "scheduler", serves_logs=True, needs=("airflow-pools", "ledger-migrate"))
+    if config.kind == "embedded":  # its tasks are its own forks
+        preloaded = ("python", "-m", "modelyard.preload", *scheduler.command)
+        scheduler = scheduler.model_copy(update={"command": preloaded})
     return (
         api,
-        component("scheduler", "scheduler", serves_logs=True, needs=("airflow-pools", "ledger-migrate")),
+        scheduler,
         component("dag-processor", "dag_processor", serves_logs=False),
         component("triggerer", "triggerer", serves_logs=True, needs=("ledger-migrate",)),
     )
