@@ -15,6 +15,7 @@ from modelyard.cli import (
     records,
     rollouts,
     services,
+    simulate,
     training,
 )
 
@@ -32,6 +33,7 @@ app.add_typer(dags.app, name="dags")
 app.add_typer(data.app, name="data")
 app.add_typer(drift.app, name="drift")
 app.add_typer(rollouts.app, name="rollout")
+rollouts.app.command()(simulate.simulate)
 app.command()(overview.status)
 app.command()(demonstration.demo)
 app.command()(demonstration.replay)

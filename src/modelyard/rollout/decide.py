@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from math import inf
 
 from modelyard.core.records import AnalysisRun
 from modelyard.core.verdict import Condition, Measurement, Outcome, Severity, Verdict
@@ -161,11 +162,12 @@ def latency(state: RolloutState, challenger: Measurement | None, champion: Measu
 
 
 def _ends(champion: Measurement | None) -> tuple[float, float, float]:
-    """Lower end, value, upper end. Of a champion that nobody asked nothing is known but the tolerance."""
+    """Lower end, value, upper end. Of a champion that nobody asked nothing is known but the tolerance; while its upper
+    end is open, the challenger cannot be shown to be worse."""
     if champion is None or champion.value is None:
         return 0.0, 0.0, 0.0
     low = 0.0 if champion.low is None else champion.low
-    return low, champion.value, champion.value if champion.high is None else champion.high
+    return low, champion.value, inf if champion.high is None else champion.high
 
 
 def _compared(state: RolloutState, measured: Measurement, limits: tuple[float, ...]) -> tuple[Outcome, str]:

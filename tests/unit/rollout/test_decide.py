@@ -70,6 +70,8 @@ def test_harm_must_be_apart_from_what_the_champion_may_be() -> None:
     bad = {"value": 0.05, "low": 0.03, "high": 0.07}
     assert action(running(0), after(DAY), errors=bad, base_errors=unsure) == "hold"
     assert action(running(0), after(DAY), errors=bad) == "rollback"
+    slow, few = {"value": 90.0, "low": 80.0, "high": 99.0}, {"value": 40.0, "low": 30.0, "high": None}
+    assert action(running(0), after(DAY), latency=slow, base_latency=few) == "hold"
 
 
 @pytest.mark.parametrize("missing", ["seconds", "trips", "rows", "errors", "latency", "loss"])
