@@ -26,7 +26,8 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
 
 _OF_REQUEST = ("request_id", "key", "event_time", "served_at", "latency_ms", "error", "date")
 _OF_ANSWER = ("variant", "version", "release", "rollout", "generation", "score", "other_score", "label", "label_at")
-RESERVED = frozenset(_OF_REQUEST + _OF_ANSWER)
+_OF_READING = ("replica", "_file")
+RESERVED = frozenset(_OF_REQUEST + _OF_ANSWER + _OF_READING)
 """Columns of the prediction log (``serving.log``), where each feature has a column too."""
 
 

@@ -56,6 +56,7 @@ async def test_rows_and_labels_are_joined_once_in_any_order(tmp_path: Path) -> N
     frame = log.joined("m", ALL, START + timedelta(days=9)).set_index("request_id")
     assert frame["label"].to_dict() == {"q1": 1.0, "q2": 1.0, "q3": 0.0}
     assert frame.loc["q1", ["distance", "carrier", "other_score"]].tolist() == [1.0, "UA", 0.5]
+    assert frame["replica"].to_dict() == {"q1": "gateway-1", "q2": "gateway-2", "q3": "gateway-2"}
     assert frame.loc["q2", "carrier"] is None
     assert np.isnan(frame.loc["q2", "other_score"])
     assert frame.loc["q2", "label_at"] == START + timedelta(hours=7)
@@ -148,7 +149,7 @@ async def test_what_cannot_be_written_costs_nobody_else(tmp_path: Path) -> None:
 def test_no_feature_can_have_the_name_of_a_column_of_the_log() -> None:
     one = answered(1, other=0.5)
     assert set(log_module.answered_columns([one], one.names)) - {"distance", "carrier"} <= RESERVED
-    assert {"label", "label_at", "date"} <= RESERVED
+    assert {"label", "label_at", "date", "replica", "_file"} <= RESERVED
 
 
 def test_the_gateway_imports_no_heavy_library() -> None:
