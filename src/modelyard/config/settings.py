@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -41,7 +42,7 @@ class Settings(BaseModel):
     artifacts_uri: str = ""
     prediction_log: Path
     gateway_urls: tuple[str, ...] = ()
-    edge_url: str = Field(default="", pattern=r"^(https?://[^/\s]+(/\S*)?)?$")
+    edge_url: str = ""
     admin_token_file: Path | None = None
     airflow_url: str = ""
     mlflow_public_url: str = ""
@@ -60,6 +61,14 @@ class Settings(BaseModel):
     @classmethod
     def _comma_list(cls, value: object) -> object:
         return tuple(u.strip() for u in value.split(",") if u.strip()) if isinstance(value, str) else value
+
+    @field_validator("edge_url")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and (parts.scheme not in ("http", "https") or not parts.hostname):
+            raise ValueError("an address such as http://edge:8090")
+        return value
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Self:

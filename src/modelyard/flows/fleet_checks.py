@@ -46,10 +46,11 @@ def replicas(platform: Platform, state: RolloutState, now: datetime) -> tuple[di
         states, silent = platform.fleet.survey(state.model)
     late = {} if wanted is None else _behind(states, wanted[0])
     wrong = [*silent, *(f"{name} is at generation {at}" for name, at in sorted(late.items())), *refused]
+    addresses = max(len(platform.settings.gateway_urls), len(states) + len(silent))
+    if len(states) + len(silent) < addresses:
+        wrong.append(f"{addresses} addresses lead to {len(states)} replicas ({', '.join(sorted(states))})")
     following = 0 if wanted is None else len(states) - len(late)
-    return states, Measurement(
-        name=checks.REPLICAS, value=following, n=len(states) + len(silent), evidence="; ".join(wrong)
-    )
+    return states, Measurement(name=checks.REPLICAS, value=following, n=addresses, evidence="; ".join(wrong))
 
 
 def measure(

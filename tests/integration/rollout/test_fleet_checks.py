@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -22,10 +23,12 @@ from sqlalchemy import Engine
 from modelyard.adapters.db.ledger import PostgresLedger
 from modelyard.adapters.gateway_fleet import GatewayFleet
 from modelyard.adapters.http_edge import HttpEdge
+from modelyard.adapters.prediction_log import ParquetPredictions
 from modelyard.core.errors import Unavailable
 from modelyard.core.records import AnalysisRun
 from modelyard.core.verdict import Outcome, Verdict
 from modelyard.flows import rollout
+from modelyard.rollout.fleet import LEAST_SHARE
 from modelyard.rollout.state import RolloutState
 
 FINE, FAILED, OPEN = Outcome.SUCCESSFUL, Outcome.FAILED, Outcome.INCONCLUSIVE
@@ -150,7 +153,7 @@ def test_replicas_that_go_on_answering_differently_end_it(make: Make, times: int
 @pytest.fixture
 def replicas(tmp_path: Path) -> Iterator[list[Gateway]]:
     with ExitStack() as stack:
-        yield [stack.enter_context(running(tmp_path / "home", f"gateway-{n}")) for n in (1, 2)]
+        yield [stack.enter_context(running(tmp_path / "home", f"gateway-{n}", "--log-seconds", "0.1")) for n in (1, 2)]
 
 
 @pytest.fixture
@@ -205,3 +208,19 @@ def test_real_replicas_behind_the_real_edge(
         m for m in run.measurements if m.name.startswith(("replicas_", "edge"))
     ]
     assert sum(s.counts["champion"]["rows"] for s in fleet.state("delays").values()) == rows
+
+    # Users' requests are spread by the edge; the log says by whom each was answered, and no question of ours is in it.
+    platform.predictions = ParquetPredictions(tmp_path / "home" / "predictions")
+    with httpx.Client(base_url=edge.url) as user:
+        for number in range(200):
+            row = {**ROW, "flight": f"user-{number}"}
+            user.post("/v1/models/delays/predict", json={"rows": [row]}).raise_for_status()
+    for _ in range(100):
+        frame = platform.predictions.rollout("delays", state.id)
+        if len(frame) == 201:  # with the one that was asked while a replica was away
+            break
+        time.sleep(0.05)
+    least = {m.name: m for m in rollout.measure(platform, state, NOW + timedelta(seconds=305))}["least_share"]
+    assert least.n == 201
+    assert least.value is not None
+    assert least.value >= LEAST_SHARE

@@ -185,3 +185,12 @@ def test_an_unknown_setting_is_refused(tmp_path: Path) -> None:
 def test_a_needed_address_that_is_missing_says_how_to_set_it(settings: Settings) -> None:
     with pytest.raises(ConfigError, match="make run"):
         settings.require("database_url")
+
+
+@pytest.mark.parametrize("address", ["edge:8090", "http://", "ftp://edge"])
+def test_the_edge_is_an_address_or_nothing(address: str, tmp_path: Path) -> None:
+    env = {"MODELYARD_ROOT": str(tmp_path)}
+    assert Settings.from_env(env | {"MODELYARD_EDGE_URL": "http://edge:8090"}).edge_url == "http://edge:8090"
+    assert Settings.from_env(env | {"MODELYARD_EDGE_URL": ""}).edge_url == ""
+    with pytest.raises(ConfigError, match=r"MODELYARD_EDGE_URL .*an address such as http://edge:8090"):
+        Settings.from_env(env | {"MODELYARD_EDGE_URL": address})
