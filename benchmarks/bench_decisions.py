@@ -22,7 +22,7 @@ PICTURE = ROOT / "docs" / "rollout-decisions.svg"
 
 
 def rows(results: list[Result]) -> list[Row]:
-    """Wrong decisions (95% upper ends, since 0 of 2,000 is no proof of 0) and rows to decide; all else in ``results``."""
+    """Wrong decisions (95% upper ends: 0 of 2,000 is no proof of 0) and rows to decide; all else is in ``results``."""
     found = []
     for r in results:
         where, ours = (

@@ -12,6 +12,7 @@ from modelyard.cli.output import AsJson, Model, console, emit_json, emit_table, 
 from modelyard.cli.session import platform
 from modelyard.core.errors import NotFound
 from modelyard.flows import rollout as flows
+from modelyard.rollout.display import COLUMNS, LABEL, for_people, table
 from modelyard.rollout.state import RolloutState
 
 app = typer.Typer(help="Staged rollouts: look, stop, insist.", no_args_is_help=True)
@@ -33,14 +34,17 @@ def status(model: Model, as_json: AsJson = False) -> None:
             raise NotFound("rollout of", model, hint="An approved release starts one.")
         state = RolloutState.model_validate(history[-1])
         looks = here.ledger.rollouts.looks(state.id)
+        shown = for_people(state, looks[-1].measurements) if looks else ()
         if as_json:
-            emit_json({"state": state, "last_look": looks[-1] if looks else None})
+            emit_json({"state": state, "last_look": looks[-1] if looks else None, "for_people": shown})
             return
         console.print(state.summary, markup=False, highlight=False)
         if looks:
             rows = [(v.check, v.outcome, v.reason) for v in looks[-1].verdicts]
             title = f"Look {looks[-1].look} at {looks[-1].as_of:%Y-%m-%d %H:%M:%S} UTC: {looks[-1].action}"
             emit_table(title, ("check", "outcome", "why"), rows, empty="Nothing was checked.")
+        if shown:
+            emit_table(f"Estimates ({LABEL})", COLUMNS, table(shown), empty="Nothing was measured.")
         console.print(f"Next: `modelyard rollout history {model}`; to stop it, `modelyard rollout abort {model}`.")
 
 

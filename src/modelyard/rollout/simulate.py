@@ -43,8 +43,9 @@ Judge = Callable[[int, int], Verdict]
 class Result:
     """What one rule came to on the streams of one case.
 
-    ``rows`` is the median number of rows (both versions together) at the decision, of the streams that were decided;
-    None when none was. ``promoted_high`` and ``rolled_back_high`` are 95% upper ends, for the streams are a sample.
+    ``rows`` is the median number of rows (both versions together) at the decision; a stream that was never decided counts
+    as later than all others, and where the median is such a one, it is None. ``promoted_high`` and ``rolled_back_high``
+    are 95% upper ends, for the streams are a sample.
     """
 
     metric: str
@@ -206,6 +207,7 @@ def _result(names: tuple[str, str, str, str], promote: rivals.Flags, back: rival
     decided, first = either.any(axis=1), either.argmax(axis=1)
     promoted = int((promote[np.arange(len(first)), first] & decided).sum())
     returned, n = int(decided.sum()) - promoted, len(first)
-    median = float(np.median(rows * (first[decided] + 1))) if decided.any() else None
+    middle = float(np.median(np.where(decided, rows * (first + 1.0), np.inf)))
+    median = middle if np.isfinite(middle) else None
     highs = wilson(promoted, n)[1], wilson(returned, n)[1]
     return Result(*names, promoted / n, returned / n, *highs, median, n)
