@@ -121,7 +121,7 @@ class App:
             self._authorise(scope)
             return await self._admin(method, scope, receive, model)
         if kind == "page" and method in ("GET", "HEAD"):
-            return self._page(scope["path"])
+            return self._page(scope)
         raise Refusal(405 if kind != "page" else 404, "no_such_route", f"{method} {scope['path']} is not served here")
 
     def _feedback(self, model: str, body: bytes) -> dict[str, int]:
@@ -162,8 +162,8 @@ class App:
             raise Refusal(404, "no_such_route", f"{method} {scope['path']} is not served here")
         return 200, [_JSON], state.to_json().encode()
 
-    def _page(self, path: str) -> tuple[int, Headers, bytes]:
-        control = self._control
+    def _page(self, scope: Scope) -> tuple[int, Headers, bytes]:
+        control, path = self._control, scope["path"]
         if path == "/healthz":
             return 200, [_JSON], b'{"status":"alive"}'
         if path == "/readyz":
@@ -176,7 +176,11 @@ class App:
         if path == "/openapi.json":
             return 200, [_JSON], _encoder.encode(pages.openapi(control.served))
         if path in ("/", "/docs"):
-            return 200, [(b"content-type", b"text/html; charset=utf-8")], pages.docs(control)
+            return (
+                200,
+                [(b"content-type", b"text/html; charset=utf-8")],
+                pages.docs(control, "http://{}:{}".format(*scope["server"])),
+            )
         raise Refusal(404, "no_such_route", f"nothing is served at {path}; see /docs")
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:

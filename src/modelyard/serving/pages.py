@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import html
 import json
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
 from modelyard.release.signature import Input
 from modelyard.serving.control import Control
+from modelyard.serving.scorer import Scorer
 from modelyard.serving.served import Served
 
 _ERROR = {"description": "Refused: `{error: {code, message, field, value, accepted, row}}`"}
@@ -36,22 +38,44 @@ def openapi(served: Mapping[str, Served]) -> dict[str, Any]:
     return {"openapi": "3.1.0", "info": info, "paths": paths}
 
 
-def docs(control: Control) -> bytes:
-    """A page for people."""
-    rows = []
+def docs(control: Control, address: str) -> bytes:
+    """A page for people; what they may paste names the address at which they came."""
+    rows, asks = [], []
     for name, model in sorted(control.served.items()):
         if model.live is not None:
             state = control.state(name)
             challenger = "none" if model.live.challenger is None else f"version {model.live.challenger.scorer.version}"
             cells = (name, f"version {model.live.champion.scorer.version}", challenger, f"{state.weight / 100:g}%")
+            asks.append(_ask(name, model.live.champion.scorer, address))
             rows.append("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in (*cells, state.tripped or "no")))
     description = html.escape(json.dumps(openapi(control.served), indent=1))
     return (
         _PAGE.replace("{replica}", html.escape(control.replica))
-        .replace("{rows}", "".join(rows))
+        .replace("{rows}", "".join(rows) or "<tr><td colspan=5>no model is live yet</td></tr>")
+        .replace("{asks}", "".join(asks))
         .replace("{openapi}", description)
         .encode()
     )
+
+
+def _ask(name: str, scorer: Scorer, address: str) -> str:
+    """Commands to paste: a row (of the version's own example, where it has one), and an outcome for its key."""
+    made = {item.name: _value(item) for item in scorer.signature.inputs if item.source == "request"}
+    row = {scorer.signature.key: "example-1"} | (scorer.example[0] if scorer.example else made)
+    outcome = {"key": row[scorer.signature.key], "label": 1, "known_at": "2013-04-09T12:00:00Z"}
+    asked = (("predict", row), ("feedback", outcome))
+    shown = (
+        f"curl -s {address}/v1/models/{name}/{kind} -d {shlex.quote(json.dumps({'rows': [body]}))}"
+        for kind, body in asked
+    )
+    return f"<h3>{html.escape(name)}</h3>" + "".join(f"<pre>{html.escape(line)}</pre>" for line in shown)
+
+
+def _value(item: Input) -> float | str:
+    """One that the input accepts."""
+    if item.kind == "categorical":
+        return next(iter(item.vocabulary), "other")
+    return next((bound for bound in (item.low, item.high) if bound is not None), 1.0)
 
 
 def _plain(text: str) -> dict[str, Any]:
@@ -97,15 +121,11 @@ _FEEDBACK = {"type": "object", "required": ["rows"], "properties": {"rows": {"ty
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Modelyard gateway</title>
 <style>body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1c2733}
 table{border-collapse:collapse}td,th{border:1px solid #c8d2dc;padding:.3rem .8rem;text-align:left}
-pre{background:#f3f6f9;padding:1rem;overflow:auto;max-height:40rem}</style>
+pre{background:#f3f6f9;padding:1rem;overflow:auto;max-height:40rem;white-space:pre-wrap;overflow-wrap:anywhere}</style>
 <h1>Modelyard gateway</h1><p>Replica <b>{replica}</b>.</p>
 <table><tr><th>model</th><th>champion</th><th>challenger</th><th>share</th><th>tripped</th></tr>{rows}</table>
-<h2>Ask</h2>
-<pre>curl -s localhost:PORT/v1/models/NAME/predict -d '{"rows": [{"KEY": "...", "FEATURE": 1.0}]}'
-curl -s localhost:PORT/v1/models/NAME/feedback \\
-  -d '{"rows": [{"key": "...", "label": 1, "known_at": "2013-04-09T12:00:00Z"}]}'
-</pre>
+<h2>Ask</h2>{asks}
 <p>Also: <a href="/healthz">healthz</a>, <a href="/readyz">readyz</a>, <a href="/metrics">metrics</a>,
 <a href="/openapi.json">openapi.json</a>.</p>
-<h2>API</h2><pre>{openapi}</pre></html>
+<details><summary>OpenAPI description</summary><pre>{openapi}</pre></details></html>
 """

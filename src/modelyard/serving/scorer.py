@@ -24,7 +24,8 @@ class Scorer:
     """Scores encoded rows with one release.
 
     The graph has inputs ``numeric`` (float32) and ``categorical`` (int64), either of which may be absent, and the
-    output ``logit``; the probability is the calibrated sigmoid of it.
+    output ``logit``; the probability is the calibrated sigmoid of it. ``example`` holds the rows of the bundle's
+    example as they would be sent, or none.
     """
 
     def __init__(self, release: Release, digest: str, files: Mapping[str, bytes]) -> None:
@@ -38,7 +39,7 @@ class Scorer:
             raise IntegrityError(f"the graph asks for inputs {sorted(self._inputs)}; known are numeric and categorical")
         if taken := RESERVED & {i.name for i in self.signature.inputs}:
             raise IntegrityError(f"features may not be called {sorted(taken)}: the prediction log has such columns")
-        self._example = _example_rows(files.get("example.json"))
+        self.example = _example_rows(files.get("example.json"))
 
     def score(self, rows: Encoded) -> NDArray[np.float64]:
         """Calibrated probabilities, one a row. What the graph makes of them (NaN included) is returned as it is."""
@@ -58,10 +59,10 @@ class Scorer:
         Raises:
             IntegrityError: the version cannot answer its own example with probabilities.
         """
-        rows = self.encoder.encode(self._example) if self._example else self._blank()
+        rows = self.encoder.encode(self.example) if self.example else self._blank()
         for _ in range(calls):
             scores = self.score(rows)
-        if self._example and not valid(scores).all():
+        if self.example and not valid(scores).all():
             raise IntegrityError("the version answers its own example with something that is no probability")
 
     def _blank(self) -> Encoded:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import shlex
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -91,6 +93,11 @@ def test_it_answers_and_refuses(gateway: Gateway, arms: dict[str, Arm]) -> None:
     page = gateway.http.get("/docs").text
     assert "https://" not in page
     assert "<script" not in page
+    # What it tells people to paste is answered.
+    told = html.unescape(next(line for line in page.split("<pre>") if "/predict -d" in line).partition("</pre>")[0])
+    words = shlex.split(told)
+    assert words[:2] == ["curl", "-s"]
+    assert httpx.post(words[2], content=words[4]).status_code == 200
 
 
 def test_the_admin_api_wants_its_token(gateway: Gateway, arms: dict[str, Arm]) -> None:
