@@ -43,9 +43,9 @@ Judge = Callable[[int, int], Verdict]
 class Result:
     """What one rule came to on the streams of one case.
 
-    ``rows`` is the median number of rows (both versions together) at the decision; a stream that was never decided counts
-    as later than all others, and where the median is such a one, it is None. ``promoted_high`` and ``rolled_back_high``
-    are 95% upper ends, for the streams are a sample.
+    ``rows`` is the median number of rows (both versions together) at the decision; a stream that was never decided
+    counts as later than all others, and where the median is such a one, it is None. ``promoted_high`` and
+    ``rolled_back_high`` are 95% upper ends, for the streams are a sample.
     """
 
     metric: str

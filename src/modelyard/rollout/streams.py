@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import exp, log, sqrt
 from statistics import NormalDist
 from typing import Any
@@ -147,12 +148,18 @@ def _scale(target: float) -> float:
 
 def _expected(noise: float) -> float:
     """Expected logloss of a logit with normal noise, by Gauss and Hermite."""
-    nodes, weights = np.polynomial.hermite_e.hermegauss(80)
-    weights = weights / weights.sum()
+    nodes, weights = _quadrature()
     truth = TRUTH[0] + TRUTH[1] * nodes[:, None]
     scored, p = truth + noise * nodes[None, :], _sigmoid(truth)
     loss = p * _loss(scored, np.ones_like(scored)) + (1 - p) * _loss(scored, np.zeros_like(scored))
     return float(weights @ loss @ weights)
+
+
+@cache
+def _quadrature() -> tuple[Floats, Floats]:
+    """Points and weights of the standard normal distribution."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(80)
+    return nodes, weights / weights.sum()
 
 
 def _sigmoid(x: NDArray[Any]) -> NDArray[Any]:
