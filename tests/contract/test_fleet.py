@@ -54,6 +54,9 @@ def test_a_fleet(fleet: tuple[Fleet, Break], arms: tuple[Arm, Arm]) -> None:
             (1, old.release, None, 0)
         }
 
+    with pytest.raises(Conflict, match="no challenger"):
+        replicas.probe(MODEL, [ROW])
+
     canary = Route(model=MODEL, champion=old, challenger=new, weight=500, salt="s", rollout="r", paired=True)
     states = replicas.apply(canary, 2)
     assert {(s.generation, s.challenger, s.weight, s.tripped) for s in states.values()} == {(2, new.release, 500, "")}
@@ -69,6 +72,9 @@ def test_a_fleet(fleet: tuple[Fleet, Break], arms: tuple[Arm, Arm]) -> None:
     assert len(answers) == 2
     assert all(0 <= a["predictions"][0]["probability"] <= 1 for a in answers)
     assert {a["predictions"][0]["variant"] for a in answers} <= {"champion", "challenger"}
+
+    probed = replicas.probe(MODEL, [ROW, ROW | {"flight": "UA2"}])  # the challenger alone, whatever its share
+    assert [[(p["variant"], p["version"]) for p in a["predictions"]] for a in probed] == [[("challenger", 2)] * 2] * 2
 
     states = replicas.apply(Route(model=MODEL, champion=None), 3)  # nobody is left to answer
     assert {(s.generation, s.champion) for s in states.values()} == {(3, None)}

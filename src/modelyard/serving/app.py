@@ -158,6 +158,9 @@ class App:
             if request.route.model != model:
                 raise Refusal(422, "invalid_route", f"the route is {request.route.model}'s, the path says {model}")
             state = await self._control.apply(request.route, request.generation)
+        elif (method, verb) == ("POST", "probe"):
+            probed = await self._control.find(model).probe(read_predict(await _body(scope, receive)).rows)
+            return 200, [_JSON], _encoder.encode(probed)
         else:
             raise Refusal(404, "no_such_route", f"{method} {scope['path']} is not served here")
         return 200, [_JSON], state.to_json().encode()

@@ -87,6 +87,32 @@ class Served:
             self._keep(live, part, asked, latency)
         return answer(self.name, request_id, parts, asked)
 
+    async def probe(self, given: Sequence[Row]) -> dict[str, Any]:
+        """What the challenger answers, whatever its share, to the platform: neither logged nor compared.
+
+        Its guardrails are charged as by any call.
+
+        Raises:
+            Refusal: there is no challenger, or it was taken off (409); it does not answer (503).
+        """
+        start, live = time.time_ns() // 1000, self._require()
+        challenger = live.challenger
+        if challenger is None or live.tripped:
+            raise Refusal(409, "no_challenger", f"no challenger of {self.name} is asked here{_why(live)}")
+        rows = await live.completion.complete(given, moment(start))
+        encoded = live.champion.scorer.encoder.encode(rows)
+        keys, places = row_keys(rows, live.champion.scorer.signature.key), list(range(len(rows)))
+        try:
+            theirs = _encode(challenger, rows, encoded)
+            scores = await _ask(challenger, theirs)
+        except Exception as failure:
+            message = f"version {challenger.scorer.version} does not answer: {type(failure).__name__}: {failure}"
+            raise Refusal(503, "version_failed", message) from failure
+        part = Part(places, "challenger", challenger.scorer, scores, theirs)
+        request_id, times = self._new_id(), [start] * len(rows)
+        ids = [f"{request_id}.{place}" for place in places]
+        return answer(self.name, request_id, [part], Asked(rows, keys, ids, times, times))
+
     def _set(self, live: Live | None) -> None:
         """What is live, and the quick way into it where there is one."""
         typed = None if live is None else live.champion.scorer.typed
@@ -223,6 +249,10 @@ class Served:
             self._set(live.without_challenger(guard.tripped, guard.detail()))
             _log.warning("%s: guardrail %s tripped; all traffic is on the champion", self.name, guard.tripped)
             self._on_trip(self)
+
+
+def _why(live: Live) -> str:
+    return f": {live.tripped} tripped" if live.tripped else ""
 
 
 def _encode(challenger: Challenger, rows: Sequence[Row], encoded: Encoded) -> Encoded:
