@@ -1,6 +1,6 @@
 """Staged rollout of one release: enter a stage, wait without a worker, look, advance or hold; promote or roll back.
 
-A policy of the strategy `shadow` promotes nothing: once its stage has shown all, `conclude` takes the challenger off.
+A policy of the strategy `shadow` promotes nothing: once its stage has shown all, `stand_down` takes the challenger off.
 
 The rollout's state is in the platform's ledger and its traffic split in the gateway's replicas; this DAG asks them to
 go on. A guardrail that trips sends all traffic to the champion at once, whether Airflow is alive or not; the next look
@@ -62,7 +62,7 @@ def roll_back(opened: str) -> str:
 
 
 @flow(trigger_rule=TriggerRule.NONE_FAILED)
-def conclude(opened: str) -> str:
+def stand_down(opened: str) -> str:
     """After a shadow that was passed: the champion alone, and nothing held against the release."""
     from modelyard.flows import rollout
 
@@ -106,7 +106,7 @@ def rollout_dag(model: str) -> DAG:
         ]
         for before, after in zip([opened, *stages], stages, strict=False):
             before >> after
-        stages[-1] >> [promote(opened), conclude(opened), roll_back(opened)] >> verify_closed(opened)
+        stages[-1] >> [promote(opened), stand_down(opened), roll_back(opened)] >> verify_closed(opened)
     return dag
 
 

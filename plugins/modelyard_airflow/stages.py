@@ -51,7 +51,7 @@ class StageOperator(BaseOperator, SkipMixin):
             raise AirflowSkipException(f"this rollout has {len(state.stages)} stage(s)")
         if state.action in ("conclude", "rollback") or state.status not in ("pending", "running"):
             raise AirflowSkipException(state.summary)
-        if state.action == "fast_track" and self.stage != state.next_stage:
+        if state.action == "fast_track" and state.stage < self.stage != state.next_stage:
             raise AirflowSkipException(f"left out: {state.reason}")
         return self._go_on(context, acting(rollout.enter)(here, self.rollout, self.stage, datetime.now(UTC)))
 

@@ -6,16 +6,18 @@ from datetime import UTC, datetime
 
 from fixtures.bundles import graph
 from fixtures.platforms import release_for
+from fixtures.strategies import policy
 
 from modelyard.config.settings import Settings
 from modelyard.flows import rollout
+from modelyard.rollout.policy import FastTrack
 from modelyard.rollout.state import RolloutState
 from modelyard.wiring import connect
 
 from .conftest import MODEL, Stage
 from .test_runs import Users
 
-FIRST, FAULTY, INSISTED = 1, 2, 3
+FIRST, FAULTY, INSISTED, SHADOW, FAST = 1, 2, 3, 4, 5
 
 
 def _champion(stage: Stage) -> None:
@@ -42,6 +44,38 @@ def test_a_run_that_is_repeated_goes_on_in_the_later_stage(stage: Stage) -> None
     assert found["tasks"]["stage_0"] == found["tasks"]["stage_1"] == "success"
     assert found["tasks"]["roll_back"] == found["tasks"]["verify_closed"] == "success"
     assert stage.platform.ledger.rollouts.current(MODEL) is None
+
+
+def test_a_shadow_that_was_passed_ends_without_a_promotion(stage: Stage) -> None:
+    _champion(stage)
+    release = release_for(stage.platform, MODEL, SHADOW, datetime.now(UTC))
+    here = connect(Settings.from_env(stage.airflow.env))
+    opened = rollout.start(here, release, datetime.now(UTC))
+    opened = opened.model_copy(update={"strategy": "shadow", "policy": policy("shadow")})
+    _save(stage, opened)
+    state = rollout.enter(here, opened.id, 0, datetime.now(UTC))
+    _save(stage, state.looked("conclude", "all shown", datetime.now(UTC)))
+    (found,) = stage.run("rollout", release=release)
+    assert found["state"] == found["tasks"]["stand_down"] == found["tasks"]["verify_closed"] == "success"
+    assert found["tasks"]["promote"] == found["tasks"]["roll_back"] == "skipped"
+    assert rollout.read(here, opened.id).status == "concluded"
+    assert stage.gateway.state(MODEL)["challenger"] is None
+
+
+def test_the_fast_track_leaves_stages_out(stage: Stage) -> None:
+    _champion(stage)
+    release = release_for(stage.platform, MODEL, FAST, datetime.now(UTC), onnx=graph(fault="raise"))
+    here = connect(Settings.from_env(stage.airflow.env))
+    opened = rollout.start(here, release, datetime.now(UTC))
+    quick = opened.policy.model_copy(update={"fast_track": FastTrack(from_weight=20)})
+    _save(stage, opened.model_copy(update={"policy": quick}))
+    state = rollout.enter(here, opened.id, 0, datetime.now(UTC))
+    _save(stage, state.looked("fast_track", "exceptional", datetime.now(UTC)))
+    with Users(stage.gateway):
+        (found,) = stage.run("rollout", release=release)
+    assert [found["tasks"][f"stage_{n}"] for n in range(4)] == ["success", "skipped", "skipped", "success"]
+    state = rollout.read(here, opened.id)
+    assert (state.status, [e.stage for e in state.events if e.kind == "entered"]) == ("rolled_back", [0, 3])
 
 
 def test_a_promotion_that_a_person_began_is_ended(stage: Stage) -> None:

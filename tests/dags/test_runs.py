@@ -52,7 +52,7 @@ def test_a_first_release_goes_live_and_a_second_run_changes_nothing(stage: Stage
     release = release_for(stage.platform, MODEL, 1, datetime.now(UTC))
     first, second = stage.run("rollout", times=2, release=release)
     assert first["state"] == second["state"] == "success"
-    assert skipped(first) == {"stage_1", "stage_2", "stage_3", "roll_back"}
+    assert skipped(first) == {"stage_1", "stage_2", "stage_3", "stand_down", "roll_back"}
     assert skipped(second) == {"stage_0", *skipped(first)}
     champion = stage.platform.ledger.releases.champion(MODEL)
     assert champion is not None
@@ -68,7 +68,7 @@ def test_a_version_that_fails_under_traffic_is_rolled_back_and_nobody_notices(st
         (found,) = stage.run("rollout", release=release)
     assert found["state"] == "success"
     assert found["tasks"]["roll_back"] == "success"
-    assert skipped(found) == {"stage_1", "stage_2", "stage_3", "promote"}
+    assert skipped(found) == {"stage_1", "stage_2", "stage_3", "stand_down", "promote"}
     ledger = stage.platform.ledger
     assert ledger.releases.state(release) == "quarantined"
     champion = ledger.releases.champion(MODEL)

@@ -121,7 +121,7 @@ def test_pages_link_to_what_was_made(bag: dict[str, Any]) -> None:
 def test_a_rollout_has_a_task_per_stage_of_its_policy_and_a_way_back(bag: dict[str, Any]) -> None:
     found = tasks(bag, "rollout")
     assert [name for name in found if name.startswith("stage_")] == [f"stage_{n}" for n in range(4)]
-    assert found["stage_3"]["down"] == ["promote", "roll_back"]
+    assert found["stage_3"]["down"] == ["promote", "roll_back", "stand_down"]
     assert {found[name]["rule"] for name in ("stage_1", "promote", "roll_back")} == {"none_failed"}
     assert bag["dags"]["flight_delay__rollout"]["schedule"] == "NullTimetable"
 

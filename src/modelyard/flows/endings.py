@@ -159,7 +159,7 @@ def _unfinished(state: RolloutState, error: ModelyardError, now: datetime) -> In
     commands = [again, "abort"] if state.status == "promoting" else ["abort"]
     doing = state.status.replace("_", " ")
     named = " or ".join(f"`modelyard rollout {command} {state.model}`" for command in commands)
-    named += " or clear the task `conclude` in Airflow" if state.status == "concluding" else ""
+    named += " or clear the task `stand_down` in Airflow" if state.status == "concluding" else ""
     return Incident(
         key=_stuck(state),
         model=state.model,
