@@ -197,7 +197,7 @@ class Story:
         return f"{name}-{len(tried) + 1}"
 
     def _canaries(self) -> list[RolloutState]:
-        return [state for state in self._rollouts() if state.strategy == "canary"]
+        return [state for state in self._rollouts() if state.strategy not in ("first", "revert")]
 
     def _of_drift(self) -> list[RolloutState]:
         return [state for state in self._canaries() if not self._ledger.releases.get(state.release).overrides]

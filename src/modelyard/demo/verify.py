@@ -9,6 +9,10 @@ from pathlib import Path
 from typing import Any
 
 
+_UNANSWERED = ("first", "shadow")
+"""Strategies in which no request goes to a challenger."""
+
+
 def shortcomings(summary: Mapping[str, Any]) -> Iterator[str]:
     """What the summary of a demo that went through all stages lacks; nothing when the demo showed everything."""
     outcomes = {rollout["release"]: rollout["outcome"] for rollout in summary["rollouts"]}
@@ -29,7 +33,7 @@ def shortcomings(summary: Mapping[str, Any]) -> Iterator[str]:
         people = {a["who"] for a in summary["approvals"] if a["release"] == release and not a["automatic"]}
         if len(people) < 2:
             yield f"the bad version was approved by {len(people)} people, not by 2"
-    if any(not _under_traffic(rollout) for rollout in summary["rollouts"] if rollout["strategy"] != "first"):
+    if any(not _under_traffic(rollout) for rollout in summary["rollouts"] if rollout["strategy"] not in _UNANSWERED):
         yield "a rollout went on without a request to the challenger"
 
     if summary["requests_failed"] or not summary["requests_total"]:
