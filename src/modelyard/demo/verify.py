@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-
 _UNANSWERED = ("first", "shadow")
 """Strategies in which no request goes to a challenger."""
 
