@@ -51,6 +51,10 @@ class _Turn:
         self.replies: list[Reply | None] = list(replies)
         self.probes = {place for place in self.places if probes[place]} if True in probes else set()
 
+    def counted(self, places: Sequence[int]) -> int:
+        """How many of them count for or against a version: a probe does not."""
+        return len(places) - sum(place in self.probes for place in places) if self.probes else len(places)
+
     def encode(self, typed: TypedRows, ids: list[str]) -> None:
         """Make tensors of the rows."""
         self.encoded, keys = typed.encode(self.rows)
@@ -111,7 +115,7 @@ class Lane:
     def _by_champion(self, turn: _Turn, places: list[int], error: str = "") -> None:
         tally, scorer = self._live.champion.tally, self._live.champion.scorer
         if not error:
-            tally.rows += len(places)
+            tally.rows += turn.counted(places)
         encoded = turn.encoded if len(places) == len(turn.places) else turn.encoded.take(places)
         try:
             scores = scorer.score(encoded)
@@ -128,12 +132,12 @@ class Lane:
 
     def _failed(self, turn: _Turn, places: list[int], failure: Exception) -> None:
         scorer, tally = self._live.champion.scorer, self._live.champion.tally
-        tally.errors += len(places)
+        tally.errors += turn.counted(places)
         _log.error("%s version %d failed", self._model, scorer.version, exc_info=failure)
         self._refuse(turn, places, Refusal(500, "version_failed", f"version {scorer.version} failed: {failure}"))
 
     def _by_challenger(self, turn: _Turn, places: list[int], challenger: Challenger) -> None:
-        challenger.tally.rows += len(places)
+        challenger.tally.rows += turn.counted(places)
         encoded = turn.encoded.take(places)
         future = challenger.batcher.submit(encoded)
         if future.done() and not isinstance(future.exception(), Dropped):
@@ -154,13 +158,13 @@ class Lane:
             self._by_champion(turn, places, f"challenger not asked: {full}")
             return
         except Exception as failure:  # noqa: BLE001  no fault of a challenger may reach a user, whatever it is
-            challenger.tally.errors += len(places)
+            challenger.tally.errors += turn.counted(places)
             self._by_champion(turn, places, f"challenger: {type(failure).__name__}: {failure}")
             return
         part, bad = _parted(Part(places, "challenger", challenger.scorer, scores, encoded))
         challenger.guard.outputs(len(bad.places), len(places))
         if bad.places:
-            challenger.tally.errors += len(bad.places)
+            challenger.tally.errors += turn.counted(bad.places)
             self._by_champion(turn, bad.places, "challenger: InvalidOutput: 1 of 1 scores are no probability")
         if self._challenger is not None:
             self._answer(turn, part, self._challenger)

@@ -19,7 +19,8 @@ class PredictRequest(msgspec.Struct, forbid_unknown_fields=True):
     """``rows`` hold features, or the entity fields by which the online store knows them, and the key.
 
     ``event_time`` is when the prediction is asked for; by default, now. A ``probe`` is answered like any other request
-    but is nobody's: it is neither logged nor compared.
+    but is nobody's: it is neither logged, compared nor counted for or against a version (a failure still charges the
+    guardrails).
     """
 
     rows: list[dict[str, Any]]

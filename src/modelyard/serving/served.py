@@ -74,11 +74,11 @@ class Served:
         encoded = champion.scorer.encoder.encode(rows)
         keys = row_keys(rows, champion.scorer.signature.key)
         mine, theirs = live.split(keys)
-        parts = []
+        parts, counts = [], not request.probe
         if mine:
-            parts.append(await self._by_champion(live, mine, encoded.take(mine) if theirs else encoded))
+            parts.append(await self._by_champion(live, mine, encoded.take(mine) if theirs else encoded, counts))
         if theirs and live.challenger is not None:
-            parts.append(await self._by_challenger(live, live.challenger, rows, theirs, encoded))
+            parts.append(await self._by_challenger(live, live.challenger, rows, theirs, encoded, counts))
         request_id = self._new_id()
         ids = [request_id] if len(keys) == 1 else [f"{request_id}.{place}" for place in range(len(keys))]
         asked = Asked(rows, keys, ids, [event_us] * len(keys), [served_us] * len(keys))
@@ -129,37 +129,41 @@ class Served:
             raise Refusal(503, "not_ready", f"no version of {self.name} is live on this replica")
         return self.live
 
-    async def _by_champion(self, live: Live, places: list[int], encoded: Encoded, error: str = "") -> Part:
-        tally, scorer = live.champion.tally, live.champion.scorer
+    async def _by_champion(
+        self, live: Live, places: list[int], encoded: Encoded, counts: bool, error: str = ""
+    ) -> Part:
+        tally, scorer, counted = live.champion.tally, live.champion.scorer, len(places) * counts
         if not error:
-            tally.rows += len(places)
+            tally.rows += counted
         try:
             scores = await live.champion.batcher.submit(encoded)
             # Plain comparisons: for a few rows, three array operations would take ten times as long.
             if not all(0.0 <= score <= 1.0 for score in scores.tolist()):
                 raise InvalidOutput(f"version {scorer.version} answered something that is no probability")
         except Exception as failure:
-            tally.errors += len(places)
+            tally.errors += counted
             _log.exception("%s version %d failed", self.name, scorer.version)
             raise Refusal(500, "version_failed", f"version {scorer.version} failed: {failure}") from failure
         return Part(places, "champion", scorer, scores, encoded, error)
 
     async def _by_challenger(
-        self, live: Live, challenger: Challenger, rows: Sequence[Row], places: list[int], encoded: Encoded
+        self, live: Live, challenger: Challenger, rows: Sequence[Row], places: list[int], encoded: Encoded, counts: bool
     ) -> Part:
         """The challenger's answer; where it fails, the champion's, and the challenger is charged."""
-        mine = encoded.take(places)
-        challenger.tally.rows += len(places)
+        mine, counted = encoded.take(places), len(places) * counts
+        challenger.tally.rows += counted
         try:
             theirs = _encode(challenger, [rows[i] for i in places], mine)
             scores = await _ask(challenger, theirs)
             return Part(places, "challenger", challenger.scorer, scores, theirs)
         except Dropped as full:
             # The queue was full: nobody's fault, but the user is not kept waiting for it.
-            return await self._by_champion(live, places, mine, f"challenger not asked: {full}")
+            return await self._by_champion(live, places, mine, counts, f"challenger not asked: {full}")
         except Exception as failure:  # noqa: BLE001  no fault of a challenger may reach a user, whatever it is
-            challenger.tally.errors += len(places)
-            return await self._by_champion(live, places, mine, f"challenger: {type(failure).__name__}: {failure}")
+            challenger.tally.errors += counted
+            return await self._by_champion(
+                live, places, mine, counts, f"challenger: {type(failure).__name__}: {failure}"
+            )
 
     def _keep(self, live: Live, part: Part, asked: Asked, latency: float | list[float]) -> None:
         """Log what was answered, once the other version has scored it too, where versions are compared."""

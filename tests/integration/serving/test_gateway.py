@@ -281,6 +281,8 @@ def test_a_probe_is_answered_and_leaves_no_trace(gateway: Gateway, arms: dict[st
     answer = gateway.predict(MODEL, rows=[ROW], probe=True)
     assert answer.status_code == 200
     assert answer.json()["predictions"][0]["probability"] > 0
+    assert gateway.predict(MODEL, rows=[ROW, ROW], probe=True).status_code == 200
+    assert [gateway.state(MODEL)["counts"][v]["rows"] for v in ("champion", "challenger")] == [0, 0]
     gateway.stop()
     assert ParquetPredictions(gateway.home / "predictions").rollout(MODEL, "r1").empty
 

@@ -139,6 +139,10 @@ async def test_every_row_is_logged_once_with_its_own_moment(replica: Replica) ->
     moments = [f"2013-04-{9 + n % 3:02}T12:00:{n:02}Z" for n in range(30)]
     answers = await replica.ask(*(one(n, wind=n) | {"event_time": at} for n, at in enumerate(moments)))
     await replica.ask(one(99) | {"probe": True})
+    live = replica.served.live
+    assert live is not None
+    assert live.challenger is not None
+    assert live.champion.tally.rows + live.challenger.tally.rows == 30
     await asyncio.sleep(0.1)
     frame = await replica.stop()
     assert frame["key"].tolist() == [f"F{n:02}" for n in range(30)]
