@@ -136,9 +136,13 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installe
             **FEAST,
         },
     )
-    # A path in a .pth file brings the libraries, and not the .pth file of the editable install that lies there.
-    libraries = dict.fromkeys(sysconfig.get_path(name) for name in ("purelib", "platlib"))
-    (made.packages / "libraries.pth").write_text("\n".join(libraries) + "\n")
+    # The libraries, without the editable install that lies among them: its entry points would count a second time.
+    (folder / "libraries").mkdir()
+    for place in dict.fromkeys(sysconfig.get_path(name) for name in ("purelib", "platlib")):
+        for path in Path(place).iterdir():
+            if not path.name.startswith(("modelyard", "__editable__")):
+                (folder / "libraries" / path.name).symlink_to(path)
+    (made.packages / "libraries.pth").write_text(f"{folder / 'libraries'}\n")
     for place in (made.folder / "root", made.dags):
         place.mkdir(parents=True)
     assert made.call("modelyard", "init", "churn").returncode == 0

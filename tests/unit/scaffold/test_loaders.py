@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ def package(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "site" / "modelyard_airflow" / "dags").mkdir(parents=True)
     (folder / "site" / "modelyard_airflow" / "dags" / "daily.py").touch()
     monkeypatch.syspath_prepend(str(folder / "site"))
+    monkeypatch.delitem(sys.modules, "modelyard_airflow", raising=False)  # another test may have imported the real one
 
 
 def test_a_checkout_is_told_what_to_do_instead(tmp_path: Path) -> None:
