@@ -11,6 +11,7 @@ from modelyard_airflow.generate import generate
 from modelyard_airflow.links import DriftReport, offer, report_page
 from modelyard_airflow.tasks import AS_OF, as_of, common, context, flow, is_busy, platform
 
+from modelyard.core.errors import IntegrityError
 from modelyard.core.window import parse_moment
 
 
@@ -51,7 +52,11 @@ def draw_report(model: str, checked: dict[str, Any]) -> None:
     champion = here.ledger.releases.champion(model)
     if champion is None:
         raise AirflowSkipException("there is no champion, so there is nothing to compare with")
-    path = monitor.report(here, model, parse_moment(checked["as_of"]), features.frame_of(here, champion))
+    try:
+        reference = features.frame_of(here, champion)
+    except IntegrityError as changed:
+        raise AirflowSkipException(str(changed)) from None
+    path = monitor.report(here, model, parse_moment(checked["as_of"]), reference)
     offer(context(), DriftReport, report_page(path))
 
 

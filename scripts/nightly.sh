@@ -23,7 +23,13 @@ trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
+# What a shell was told of another installation must not steer this one.
+for name in $(env | sed -n 's/^\(\(MODELYARD\|FEAST\|AIRFLOW\|MLFLOW\|YARD\)_[A-Za-z0-9_]*\)=.*/\1/p'); do
+    unset "$name"
+done
+
 git clone --quiet . "$clone"
+rm -rf "$clone/benchmarks/results"  # what is kept below is tonight's
 make -C "$clone" --no-print-directory run </dev/null
 "$clone/.venv/bin/python" -m modelyard.demo.verify "$clone/var/demo/summary.json"
 make -C "$clone" --no-print-directory stop

@@ -9,7 +9,8 @@ from typing import Any
 from airflow.sdk import Context
 
 from modelyard.core.digest import short
-from modelyard.core.errors import EvidenceMissing
+from modelyard.core.errors import EvidenceMissing, ModelyardError
+from modelyard.core.records import Release
 from modelyard.core.window import parse_moment
 from modelyard.ports.platform import Platform
 from modelyard_airflow.catalogue import drift_asset
@@ -46,9 +47,7 @@ def cause(platform: Platform, model: str, context: Context, default_as_of: datet
     """
     given: dict[str, Any] = {key: value for key, value in (context.get("params") or {}).items() if value}
     run = context["dag_run"]
-    event = _newest_event(context)
-    if run.run_type == "asset_triggered":
-        _check(platform, model, event)
+    event = _newest_event(platform, model, context) if run.run_type == "asset_triggered" else {}
     moment = given.get("as_of") or event.get("as_of") or default_as_of.isoformat()
     person = run.triggering_user_name
     if event:
@@ -74,7 +73,8 @@ def answered(platform: Platform, model: str, found: Cause) -> str:
     """Why the retraining is not needed any more; empty when it is.
 
     Events may wait behind a run that is active, so what asked for this run can have been answered by the one before.
-    What this very run made, before it was cleared, answers nothing; nor does a release that did not pass its gates.
+    What this very run made, before it was cleared, answers nothing; nor does a release that did not pass its gates or
+    that people rejected.
     """
     if (rollout := platform.ledger.rollouts.current(model)) is not None:
         return f"rollout {rollout} is open; its outcome comes first"
@@ -90,11 +90,17 @@ def answered(platform: Platform, model: str, found: Cause) -> str:
     moment = parse_moment(found.as_of)
     for release, state in platform.ledger.releases.history(model):
         own = release.parts.get("run") == found.run
-        if release.as_of >= moment and state == "ready" and not own and not release.overrides:
+        counts = state == "ready" and not own and not release.overrides and not _rejected(platform, release)
+        if release.as_of >= moment and counts:
             return (
                 f"version {release.version} ({state}) was trained as of {release.as_of:%Y-%m-%d %H:%M}, not before this"
             )
     return ""
+
+
+def _rejected(platform: Platform, release: Release) -> bool:
+    concluded = platform.ledger.journal.decisions(release.model, "governance", release.digest)
+    return bool(concluded) and concluded[-1].action == "reject"
 
 
 def _check(platform: Platform, model: str, event: dict[str, Any]) -> None:
@@ -108,11 +114,29 @@ def _check(platform: Platform, model: str, event: dict[str, Any]) -> None:
     about = (decision.kind, decision.action, decision.model)
     if about != (GOVERNOR, "retrain", model):
         raise EvidenceMissing(f"the event names decision {digest}, which is {about}, not that {model} be retrained")
-    if not event.get("as_of") or parse_moment(str(event["as_of"])) != decision.as_of:
+    if _moment(event.get("as_of")) != decision.as_of:
         raise EvidenceMissing(f"the event says as_of {event.get('as_of')}, its decision {decision.as_of.isoformat()}")
 
 
-def _newest_event(context: Context) -> dict[str, Any]:
-    events = context["triggering_asset_events"] if context["dag_run"].run_type == "asset_triggered" else {}
-    extras = [event.extra or {} for _, found in dict(events).items() for event in found]
-    return max(extras, key=lambda extra: str(extra.get("as_of", "")), default={})
+def _moment(text: object) -> datetime | None:
+    try:
+        return parse_moment(str(text))
+    except ValueError:
+        return None
+
+
+def _newest_event(platform: Platform, model: str, context: Context) -> dict[str, Any]:
+    """Of the events that started the run, the newest that the governor stands behind: one that somebody made up must
+    not take another with it."""
+    sound: list[dict[str, Any]] = []
+    refused: list[ModelyardError] = []
+    for event in (event for found in dict(context["triggering_asset_events"]).values() for event in found):
+        try:
+            _check(platform, model, event.extra or {})
+        except ModelyardError as error:
+            refused.append(error)
+        else:
+            sound.append(event.extra)
+    if sound:
+        return max(sound, key=lambda extra: parse_moment(str(extra["as_of"])))
+    raise refused[0] if refused else EvidenceMissing("no event came with this run; start it by hand")

@@ -24,7 +24,7 @@ def generate(
 ) -> None:
     """Put the loop's DAG of each model into ``namespace``, which is the DAG file's ``globals()``.
 
-    What is wrong with one model's own configuration makes a DAG of the same id, without a schedule, whose only task
+    What is wrong with one model's own configuration makes a DAG of the same id, off the calendar, whose only task
     fails with the message. ``params`` become the parameters of every other DAG.
 
     Raises:
@@ -39,7 +39,7 @@ def generate(
         except ConfigError as error:
             if get_parsing_context().task_id not in (None, MISCONFIGURED):
                 raise  # a task of the DAG as it was before: its log says why it cannot run
-            namespace[name] = _misconfigured(name, model, str(error))
+            namespace[name] = _misconfigured(name, model, loop, str(error))
             continue
         namespace[name] = dag = build(model)
         # Each task copies, deeply, what parameters its DAG has when the task is made, and no task of ours reads its
@@ -47,7 +47,7 @@ def generate(
         dag.params.update(params or {})
 
 
-def _misconfigured(name: str, model: str, why: str) -> DAG:
+def _misconfigured(name: str, model: str, loop: str, why: str) -> DAG:
     def fail() -> None:
         raise AirflowFailException(why)
 
@@ -55,7 +55,8 @@ def _misconfigured(name: str, model: str, why: str) -> DAG:
         dag_id=name,
         description=f"{model} is misconfigured: {why}",
         doc_md=f"This model is misconfigured. Its DAG comes back when this is mended:\n\n    {why}\n",
-        schedule=None,
+        # What the governor asks for meanwhile fails here in plain sight; cleared when all is mended, it is served.
+        schedule=[catalogue.drift_asset(model)] if loop == "retrain" else None,
         catchup=False,
         max_active_runs=1,
         is_paused_upon_creation=False,

@@ -82,6 +82,7 @@ def answers(stage: Stage) -> list[dict[str, Any]]:
         event(decided(stage, champion, model="flight_delay")),
         event(decided(stage, digest_json("a champion of the past"))),
         case("asset_triggered"),
+        case("asset_triggered", events=[{"as_of": "9999"}, *event(good)["events"]]),
     ]
     found: list[dict[str, Any]] = stage.airflow.run(PROGRAM, MODEL, json.dumps(cases), str(ROOT / "plugins"))
     return found
@@ -103,7 +104,7 @@ def test_what_is_answered_already_is_not_asked_again(answers: list[dict[str, Any
 
 
 def test_an_event_counts_only_with_the_governors_decision_behind_it(answers: list[dict[str, Any]]) -> None:
-    another_moment, good, *bad, eventless = answers[4:10] + answers[11:]
+    another_moment, good, *bad, eventless = answers[4:10] + answers[11:12]
     assert (good["trigger"], good["author"]) == (f"asset:modelyard://{MODEL}/drift", "governor")
     assert good["origin"]["evidence"] == good["evidence"]
     assert "error" not in good
@@ -114,7 +115,8 @@ def test_an_event_counts_only_with_the_governors_decision_behind_it(answers: lis
         "EvidenceMissing",
         "EvidenceMissing",
     ]
-    assert "names no decision" in eventless["error"]
+    assert "no event came" in eventless["error"]
+    assert answers[12]["evidence"] == good["evidence"], "an event that somebody made up takes no other with it"
 
 
 def test_a_decision_about_another_champion_is_answered(answers: list[dict[str, Any]]) -> None:

@@ -232,7 +232,7 @@ def _airflow(config: RuntimeConfig) -> tuple[ProcessSpec, ...]:
     scheduler = component("scheduler", "scheduler", serves_logs=True, needs=("airflow-pools", "ledger-migrate"))
     if config.kind == "embedded":  # its tasks are its own forks
         preloaded = ("python", "-m", "modelyard.preload", *scheduler.command)
-        scheduler = scheduler.model_copy(update={"command": preloaded})
+        scheduler = scheduler.model_copy(update={"command": preloaded, "start_wait": 300})
     return (
         api,
         scheduler,

@@ -85,6 +85,7 @@ def test_people_whom_airflow_does_not_know_are_named(own: Settings) -> None:
     found = only(list(approvers(own, started=True)))
     assert not found.ok
     assert "does not know ann" in found.detail
+    assert only(list(approvers(own, started=False))).mend == "", "another Airflow may know her"
 
 
 def test_a_policy_that_cannot_be_read_is_a_finding(own: Settings) -> None:
