@@ -28,6 +28,9 @@ EDGE_KEYS = 20
 TRIES = 3
 """A difference counts when it is there each time: a call that a busy machine cut off is none of the versions."""
 
+NO_ANSWER = (Unavailable, Conflict, IntegrityError)
+"""A question that was not answered, or was refused, says nothing of the versions: the stage holds, with the reason."""
+
 Predictions = dict[str, dict[str, Any]]
 
 
@@ -58,19 +61,26 @@ def measure(
 ) -> list[Measurement]:
     """All that a look says of the fleet: ``healthy`` is what ``replicas`` made, ``frame`` the rollout's logged rows."""
     entered = state.entered_at or state.opened_at
-    # A lost replica has its part of the stage's requests too: those that it answered before.
-    seen = {*states, *(frame["replica"].unique() if "replica" in frame.columns else ())}
-    asked = _kept(platform, state, healthy) or ask(platform, state)
-    return [healthy, *asked, checks.balance(frame, sorted(seen), entered)]
+    asked = _kept(platform, state, healthy) or ask(platform, state, healthy)
+    # Only those that answer now: one that was taken out of service for good has no share to reach any more, and one
+    # that is lost holds the stage by the check of the replicas.
+    return [healthy, *asked, checks.balance(frame, sorted(states), entered)]
 
 
-def ask(platform: Platform, state: RolloutState) -> list[Measurement]:
-    """Put the same questions to every replica, and to the edge."""
+def ask(platform: Platform, state: RolloutState, healthy: Measurement | None = None) -> list[Measurement]:
+    """Put the same questions to every replica, and to the edge.
+
+    Where ``healthy`` says that a replica is missing or behind, nobody is asked: one that still has the split of the
+    stage before answers differently, and that is not the release's fault.
+    """
     edge = Measurement(name=checks.EDGE, value=0 if platform.edge is None else 1)
+    if healthy is not None and healthy.value != healthy.n:
+        lost = Unavailable(f"not every replica follows the split: {healthy.evidence}")
+        return [_nothing(checks.ALIKE, lost), edge, _nothing(checks.EDGE_SMOKE, lost)]
     try:
         rows = questions(state)
         answers = [_by_key(answer) for answer in _ask_all(platform, state, rows)]
-    except (Unavailable, IntegrityError) as error:
+    except NO_ANSWER as error:
         return [_nothing(checks.ALIKE, error), edge, _nothing(checks.EDGE_SMOKE, error)]
     alike = _alike(platform, state, rows, answers)
     if platform.edge is None or not answers:
@@ -81,13 +91,15 @@ def ask(platform: Platform, state: RolloutState) -> list[Measurement]:
 def questions(state: RolloutState) -> list[dict[str, Any]]:
     """Rows under many keys, so that both versions are asked: each has what the examples of both bundles have.
 
+    Where both examples have a value the champion's is taken: the gateway refuses a row that the champion does not take.
+
     Raises:
         IntegrityError: a bundle has no example.
     """
     newer = example(state.challenger)
     older = newer if state.champion is None else example(state.champion)
     key = next(iter(newer[0]))
-    pairs = [older[n % len(older)] | newer[n % len(newer)] for n in range(KEYS)]
+    pairs = [newer[n % len(newer)] | older[n % len(older)] for n in range(KEYS)]
     return [row | {key: f"fleet-{number}"} for number, row in enumerate(pairs)]
 
 
@@ -134,7 +146,7 @@ def _alike(
             break
         try:
             again = [_by_key(answer) for answer in _ask_all(platform, state, rows)]
-        except Unavailable as error:
+        except NO_ANSWER as error:
             return _nothing(checks.ALIKE, error)
         still = _problems(again, len(rows))
         problems = {key: text for key, text in still.items() if key in problems}
@@ -170,7 +182,7 @@ def _through_edge(edge: Edge, model: str, rows: list[dict[str, Any]], replica: P
             if not problems:
                 break
         status = edge.admin_status(model)
-    except Unavailable as error:
+    except NO_ANSWER as error:
         return _nothing(checks.EDGE_SMOKE, error)
     if status not in (403, 404):
         problems["admin"] = f"the admin API answers {status} through the edge instead of 403 or 404"

@@ -150,6 +150,27 @@ def test_replicas_that_go_on_answering_differently_end_it(make: Make, times: int
         assert "0.500000 from replica 1, 0.500100 from replica 2" in verdicts["alike"].reason
 
 
+@dataclass
+class Stuck(Other):
+    """Keeps the split that it has: it cannot write another one down."""
+
+    def apply(self, route: Any, generation: int) -> Any:
+        raise Unavailable(f"{self.name}: no space left on device, generation {generation}")
+
+
+def test_a_replica_that_is_behind_holds_and_fails_no_release(make: Make) -> None:
+    model = "fleet_behind"
+    platform = make(model)
+    promoted(platform, model, 1)
+    before = dict(platform.fleet.replicas[1].routes)
+    state = entered(platform, model)
+    platform.fleet.replicas[1] = Stuck("gateway-2", routes=before)
+    run, verdicts = looked(platform, state, 61)
+    assert run.action == "hold"
+    assert "gateway-2 is at generation" in verdicts["replicas"].reason
+    assert verdicts["alike"].outcome is OPEN
+
+
 @pytest.fixture
 def replicas(tmp_path: Path) -> Iterator[list[Gateway]]:
     with ExitStack() as stack:
