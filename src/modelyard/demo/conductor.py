@@ -34,13 +34,15 @@ class Conductor:
         tell: Narrator,
         airflow_url: str,
         *,
+        may_not_ship: Callable[[str], bool],
         wait_seconds: float = 1800.0,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """``approvers`` answer what is asked; with ``Asking`` that is left to a person, who may take as long as Airflow
-        lets the question stand."""
+        lets the question stand. ``may_not_ship`` says whether the gates have decided so of a release (its digest)."""
         self._model, self._airflow, self._approvers, self._tell = model, airflow, approvers, tell
         self._url, self._wait, self._sleep = airflow_url, wait_seconds, sleep
+        self._may_not_ship = may_not_ship
         self._old_failures: set[str] | None = None
 
     def say(self, what: str) -> None:
@@ -79,7 +81,7 @@ class Conductor:
                 self._go_on(runs[-1])
 
     def _go_on(self, run: DagRun) -> None:
-        if run.state == "failed" and not self._blocked(run):
+        if run.state == "failed" and not self.blocked(run):
             self.say(f"{run.dag_id}: {run.dag_run_id} had failed; it goes on from there")
             self._airflow.clear_failed(run)
 
@@ -91,7 +93,8 @@ class Conductor:
         """
         found = self._airflow.run(run.dag_id, run.dag_run_id) or run
         if found.state == "failed":
-            raise Unavailable(self._why(found))
+            anew = " Nothing is broken: `make run` trains anew; first mend what the gates name." * self.blocked(found)
+            raise Unavailable(self._why(found) + anew)
         return found.ended
 
     def was_skipped(self, run: DagRun, task: str) -> bool:
@@ -102,6 +105,17 @@ class Conductor:
         """The digest of the release that the run has made, if it has come so far."""
         made = self._airflow.result(run, "train")
         return None if made is None else str(made)
+
+    def blocked(self, run: DagRun) -> bool:
+        """Whether the gates stopped the run: nothing is broken, its release may not ship.
+
+        The ledger must say so too: the task also fails where the gates could not come to a decision.
+        """
+        if run.state != "failed":
+            return False
+        failed = [task for task, state in self._airflow.tasks(run).items() if state == "failed"]
+        release = self.release(run) if failed == ["gate"] else None
+        return release is not None and self._may_not_ship(release)
 
     def questions(self, run: DagRun) -> list[Question]:
         """Questions of a run that wait for an answer."""
@@ -161,14 +175,10 @@ class Conductor:
         if self._old_failures is None:
             self._old_failures = set(failed)
         for name in failed.keys() - self._old_failures:
-            if not self._blocked(failed[name]):
+            if not self.blocked(failed[name]):
                 raise Unavailable(self._why(failed[name]))
             self._old_failures.add(name)
             self.say(self._why(failed[name]))
-
-    def _blocked(self, run: DagRun) -> bool:
-        """Whether the gates stopped the run: nothing is broken, its release may not ship."""
-        return [task for task, state in self._airflow.tasks(run).items() if state == "failed"] == ["gate"]
 
     def _why(self, run: DagRun) -> str:
         broken = [task for task, state in self._airflow.tasks(run).items() if state == "failed"]

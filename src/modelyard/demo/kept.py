@@ -37,7 +37,7 @@ class StageTimes:
     """How long each stage has taken, over all runs of the demo in one home.
 
     A stage that was interrupted and goes on adds to its seconds; one that has come to its end keeps them, so that
-    looking at it again costs nothing.
+    looking at it again costs nothing. One that really runs again is reopened, and adds to them.
     """
 
     def __init__(self, home: Path, warn: Warn) -> None:
@@ -56,8 +56,12 @@ class StageTimes:
         """The seconds of one stage so far."""
         return float(self._spent.get(stage, 0.0))
 
+    def reopen(self, stage: str) -> None:
+        """The stage has something to do, also if it had ended earlier."""
+        self._ended.discard(stage)
+
     def add(self, stage: str, seconds: float, *, ended: bool) -> None:
-        """Count the seconds and keep them; a stage that has ended earlier stays as it is."""
+        """Count the seconds and keep them; a stage that has ended and was not reopened stays as it is."""
         if stage in self._ended:
             return
         self._spent[stage] = self.of(stage) + seconds

@@ -65,7 +65,8 @@ class Progress:
         self._line(f"  done in {self._clock() - began:.1f} s{self._altogether(name, began)}", style="green")
 
     def now(self, what: str) -> None:
-        """What the stage is doing."""
+        """What the stage is doing: that it does anything means that it is not only looked at again."""
+        self._times.reopen(self._stage)
         if self._stage and self._clock() - self._counted >= KEEP_SECONDS:
             self._count(ended=False)
         if self._status is not None:

@@ -24,7 +24,7 @@ from modelyard.demo.kept import StageTimes
 from modelyard.demo.people import APPROVERS, STARTER, Approvers
 from modelyard.demo.progress import Progress
 from modelyard.demo.replay import Pace, open_replay
-from modelyard.demo.story import Story
+from modelyard.demo.story import Story, may_not_ship
 from modelyard.demo.summary import Json, summarise, write_summary
 from modelyard.demo.traffic import Record, Traffic
 from modelyard.runtime import commands
@@ -118,7 +118,8 @@ class _Demo:
         self._platform = connect(settings)
         self._project = load_project(options.model, settings)
         self._record = Record(settings.home / "demo" / "traffic.json", progress.say)
-        conductor = Conductor(options.model, self._airflow, approvers, progress, url)
+        no = may_not_ship(self._platform.ledger, options.model)
+        conductor = Conductor(options.model, self._airflow, approvers, progress, url, may_not_ship=no)
         self._conductor, self._story = conductor, Story(self._platform, self._project, conductor)
 
     def play(self) -> None:

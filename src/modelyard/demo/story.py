@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 from modelyard.config.project import Project
@@ -11,6 +11,8 @@ from modelyard.demo.airflow_api import DagRun
 from modelyard.demo.conductor import Conductor
 from modelyard.demo.traffic import Traffic
 from modelyard.flows.govern import CONCLUSIONS
+from modelyard.gates.assess import BLOCKED
+from modelyard.ports.ledger import Ledger
 from modelyard.ports.platform import Platform
 from modelyard.rollout.state import RolloutState
 
@@ -71,7 +73,10 @@ class Story:
             self._conductor.until(lambda: self._conductor.ended(run))
 
     def first_champion(self) -> None:
-        """Train the first champion; ends when it waits for approval. One that was rejected is followed by another."""
+        """Train the first champion; ends when it waits for approval.
+
+        One that people rejected, or that the gates blocked, is followed by another.
+        """
         if not self._champion():
             conf = {"as_of": self.start.isoformat(), "reason": "first champion"}
             run = self._conductor.by_hand("retrain", self._next_run(FIRST), conf)
@@ -119,30 +124,30 @@ class Story:
             )
 
     def promotion(self, traffic: Traffic) -> None:
-        """It is rolled out in stages under traffic."""
-        self._conductor.until(lambda: self._promoted() and not self._conductor.active("rollout"), traffic)
+        """It is rolled out in stages under traffic. What is rolled back is told, and drift may ask again.
+
+        Raises:
+            Rejected: what drift asked for next was high risk, and a person said no.
+        """
+        while not self._promoted():
+            self._conductor.until(lambda: self._promoted() or not self._rollout_of_drift(), traffic, answering=True)
+            if not self._promoted():
+                for lost in self._of_drift()[-1:]:
+                    self._conductor.say(f"{lost.summary}. The champion stays; traffic goes on until drift asks again.")
+                self.retraining(traffic)  # at full pace; after a promotion no days may pass
+        self._conductor.until(lambda: not self._conductor.active("rollout"), traffic)
 
     def bad_version(self, traffic: Traffic) -> None:
         """A bad version is made, passes every offline gate and is approved by two people.
 
         It is trained as of the champion's own moment, so it is the champion but for the unit: offline nobody can tell
-        the two apart. What drift has asked for meanwhile comes first.
+        the two apart. What drift has asked for meanwhile comes first; where that gets ahead after all, the run that was
+        to make the bad version is skipped, and another one follows.
         """
-        if self._bad() is None:
-            self._conductor.until(
-                lambda: not any(map(self._conductor.active, ("retrain", "rollout"))), traffic, answering=True
-            )
-        champion = self._ledger.releases.champion(self._model)
-        if self._bad() is None and champion is not None:
-            conf = {
-                "as_of": champion.as_of.isoformat(),
-                "reason": BAD_REASON,
-                "overrides": {"serving_units": wrong_unit(self._project)},
-            }
-            run = self._conductor.by_hand("retrain", BAD, conf)
-            self._conductor.until(
-                lambda: self._conductor.ended(run) and (self._bad() or self._refusal(run)), traffic, answering=True
-            )
+        while not self._offered():
+            self._conductor.until(lambda: self._offered() or self._quiet(), traffic, answering=True)
+            if not self._offered():  # what an earlier demo had begun may have come so far meanwhile
+                self._offer_bad(traffic)
 
     def rollback(self, traffic: Traffic) -> None:
         """It is caught under traffic and rolled back; what people have rejected never comes so far."""
@@ -157,9 +162,15 @@ class Story:
     def _rollouts(self) -> list[RolloutState]:
         return [RolloutState.model_validate(body) for body in self._ledger.rollouts.history(self._model)]
 
+    def _quiet(self) -> bool:
+        """Whether nothing is under way, so that a retraining by hand is not skipped for the sake of a rollout."""
+        busy = any(map(self._conductor.active, ("retrain", "rollout")))
+        return not busy and all(state.closed for state in self._rollouts())
+
     def _asked(self) -> DagRun | None:
-        """The retraining that the drift asset has started, unless it found nothing left to do or was turned down."""
-        return next((run for run in self._of_asset() if not self._refusal(run)), None)
+        """The newest retraining that drift has asked for, unless people turned it down or the gates blocked it."""
+        newest = next(self._of_asset(), None)
+        return None if newest is None or self._refusal(newest) or self._conductor.blocked(newest) else newest
 
     def _of_asset(self) -> Iterator[DagRun]:
         """Retrainings that the drift asset has started and that had something to do, newest first."""
@@ -184,15 +195,40 @@ class Story:
         said = [f'{a.by}: "{a.comment}"' for a in journal.approvals(digest) if a.answer == "reject" and a.comment]
         return "; ".join([f"version {version} was {', '.join(concluded[-1].reasons)}", *said])
 
+    def _offered(self) -> bool:
+        return self._bad() is not None or bool(self._bad_refusal())
+
+    def _offer_bad(self, traffic: Traffic) -> None:
+        champion = self._ledger.releases.champion(self._model)
+        if champion is None:
+            raise DemoFailed(f"{self._model} has no champion any more, so there is none to make a bad version of")
+        conf = {
+            "as_of": champion.as_of.isoformat(),
+            "reason": BAD_REASON,
+            "overrides": {"serving_units": wrong_unit(self._project)},
+        }
+        run = self._conductor.by_hand("retrain", self._next_run(BAD), conf)
+        self._conductor.until(lambda: self._nothing_more_of(run), traffic, answering=True)
+
+    def _nothing_more_of(self, run: DagRun) -> bool:
+        """Whether nothing more comes of the run that was to make the bad version: but its rollout."""
+        if not self._conductor.ended(run):
+            return False
+        skipped = self._conductor.was_skipped(run, "plan")
+        return skipped or self._bad() is not None or bool(self._refusal(run))
+
     def _bad_refusal(self) -> str:
         run = self._conductor.newest("retrain", BAD)
         return "" if run is None or self._bad() is not None else self._refusal(run)
 
     def _next_run(self, name: str) -> str:
-        """The id of the run that makes it: that of the newest one, or a new one if that was turned down."""
+        """The id of the run that makes it: the newest one's, or a new one if nothing can come of that any more."""
         newest = self._conductor.newest("retrain", name)
-        if newest is None or not self._refusal(newest):
-            return name if newest is None else newest.dag_run_id
+        if newest is None:
+            return name
+        skipped = self._conductor.was_skipped(newest, "plan")
+        if not (skipped or self._conductor.blocked(newest) or self._refusal(newest)):
+            return newest.dag_run_id
         tried = [run for run in self._conductor.runs("retrain") if run.dag_run_id.startswith(name)]
         return f"{name}-{len(tried) + 1}"
 
@@ -218,6 +254,16 @@ class Story:
                 f"the bad version was promoted: {state.summary}; `modelyard rollout history {self._model}`"
             )
         return state is not None and state.status == "rolled_back"
+
+
+def may_not_ship(ledger: Ledger, model: str) -> Callable[[str], bool]:
+    """Tells of a release (its digest) whether the newest decision of the gates blocks it."""
+
+    def blocked(release: str) -> bool:
+        decided = ledger.journal.decisions(model, "gates", release)
+        return bool(decided) and decided[-1].action == BLOCKED
+
+    return blocked
 
 
 def wrong_unit(project: Project) -> dict[str, dict[str, float]]:

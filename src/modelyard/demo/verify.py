@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-_UNANSWERED = ("first", "shadow")
+_UNANSWERED = ("first", "shadow", "revert")
 """Strategies in which no request goes to a challenger."""
 
 
@@ -29,7 +29,8 @@ def shortcomings(summary: Mapping[str, Any]) -> Iterator[str]:
     if len(caught) != 1 or causes.get(caught[0], {}).get("trigger") != "manual":
         yield f"{len(caught)} releases were rolled back, not the one bad version that was made by hand"
     for release in caught:
-        people = {a["who"] for a in summary["approvals"] if a["release"] == release and not a["automatic"]}
+        given = [a for a in summary["approvals"] if a["release"] == release and a["answer"] == "approve"]
+        people = {a["who"] for a in given if not a["automatic"]}
         if len(people) < 2:
             yield f"the bad version was approved by {len(people)} people, not by 2"
     if any(not _under_traffic(rollout) for rollout in summary["rollouts"] if rollout["strategy"] not in _UNANSWERED):

@@ -28,10 +28,16 @@ class Turns:
             self._turns.pop(0)()
 
 
+BLOCKED = "the digest of what the gates blocked"
+
+
 def conductor(airflow: FakeAirflow, said: Said, *turns: Any, people: bool = True, wait: float = 1800) -> Conductor:
     identities = Approvers(dict.fromkeys(("demo-approver-1", "demo-approver-2"), airflow))  # type: ignore[arg-type]
     approvers = identities if people else Asking("http://a", {"demo-approver-1": "pw"}, said)
-    return Conductor("m", airflow, approvers, said, "http://a", wait_seconds=wait, sleep=Turns(*turns))  # type: ignore[arg-type]
+    return Conductor(
+        "m", airflow, approvers, said, "http://a",  # type: ignore[arg-type]
+        may_not_ship=BLOCKED.__eq__, wait_seconds=wait, sleep=Turns(*turns),
+    )  # fmt: skip
 
 
 def test_waits_until_a_run_has_ended() -> None:
@@ -114,10 +120,8 @@ def test_a_failed_run_stops_the_demo_and_says_why() -> None:
 
 
 def test_a_retraining_that_the_gates_block_is_told_and_the_demo_goes_on() -> None:
-    airflow, said = (
-        FakeAirflow(states={"r2": {"train": "success", "gate": "failed", "conclude": "upstream_failed"}}),
-        Said(),
-    )
+    said, states = Said(), {"train": "success", "gate": "failed", "conclude": "upstream_failed"}
+    airflow = FakeAirflow(states={"r2": states}, results={("r2", "train"): BLOCKED})
     watch = conductor(airflow, said, lambda: airflow.put(dag_run("r2", "failed")))
     turns = iter(range(4))
     assert watch.until(lambda: next(turns) == 3)
@@ -126,17 +130,40 @@ def test_a_retraining_that_the_gates_block_is_told_and_the_demo_goes_on() -> Non
 
 
 def test_a_blocked_retraining_of_an_earlier_demo_is_not_repeated() -> None:
-    airflow = FakeAirflow(states={"b": {"gate": "failed"}})
-    airflow.put(dag_run("b", "failed"))
-    conductor(airflow, Said()).revive()
+    airflow = FakeAirflow(states={"b": {"gate": "failed"}}, results={("b", "train"): BLOCKED})
+    run = airflow.put(dag_run("b", "failed"))
+    watch = conductor(airflow, Said())
+    watch.revive()
     assert airflow.cleared == []
+    with pytest.raises(Unavailable, match=r"gate: what gate said.*`make run` trains anew"):
+        watch.ended(run)
+
+
+@pytest.mark.parametrize("made", [{}, {("b", "train"): "a release that the gates have not decided on"}])
+def test_a_gate_that_broke_down_is_an_ordinary_failure_and_goes_on(made: dict[tuple[str, str], str]) -> None:
+    airflow = FakeAirflow(states={"b": {"gate": "failed"}}, results=made)
+    watch = conductor(airflow, Said(), lambda: airflow.put(dag_run("b", "failed")))
+    with pytest.raises(Unavailable, match=r"gate: what gate said\. http://a[^ ]*$"):
+        watch.until(lambda: False)
+    conductor(airflow, Said()).revive()
+    assert airflow.cleared == ["b"]
+
+
+def test_a_blocked_run_that_goes_on_or_fails_elsewhere_is_not_blocked() -> None:
+    airflow = FakeAirflow(states={"b": {"gate": "failed"}}, results={("b", "train"): BLOCKED})
+    watch = conductor(airflow, Said())
+    assert watch.blocked(dag_run("b", "failed"))
+    assert not watch.blocked(dag_run("b", "queued"))
+    airflow.states["b"] = {"gate": "failed", "evaluate": "failed"}
+    assert not watch.blocked(dag_run("b", "failed"))
 
 
 def test_what_had_failed_before_does_not_stop_it() -> None:
     airflow = FakeAirflow()
     airflow.put(dag_run("old", "failed"))
     turns = Turns()
-    watch = Conductor("m", airflow, Asking("", {}, Said()), Said(), "http://a", sleep=turns)  # type: ignore[arg-type]
+    watch = conductor(airflow, Said(), people=False)
+    watch._sleep = turns
     assert watch.until(lambda: turns.count > 2)
 
 

@@ -94,6 +94,22 @@ def test_stages_keep_their_seconds_over_runs_and_an_interrupted_one_adds(tmp_pat
     assert progress(tmp_path, watch)[0].seconds == again.seconds
 
 
+def test_a_stage_that_had_ended_and_really_runs_again_counts_again(tmp_path: Path) -> None:
+    watch = Watch()
+    told, _ = progress(tmp_path, watch)
+    with told.stage("training", "Training"):
+        watch.now += 20
+    again, _ = progress(tmp_path, watch)
+    with again.stage("training", "Training"):
+        watch.now += 30
+        again.now("m__retrain: train running")
+        watch.now += 2
+    with again.stage("training", "Training"):
+        watch.now += 1
+    assert again.seconds == {"training": 52.0}
+    assert progress(tmp_path, watch)[0].seconds == again.seconds
+
+
 def test_a_killed_run_loses_seconds_at_most(tmp_path: Path) -> None:
     watch = Watch()
     told, _ = progress(tmp_path, watch)

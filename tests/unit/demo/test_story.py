@@ -12,10 +12,10 @@ from fixtures.demo import NOW, FakeAirflow, Said, dag_run, ledger
 
 from modelyard.config.project import ModelSpec, Project
 from modelyard.core.digest import digest_json
-from modelyard.core.errors import ConfigError
+from modelyard.core.errors import ConfigError, Unavailable
 from modelyard.demo.asking import Asking
-from modelyard.demo.conductor import Conductor
-from modelyard.demo.story import BAD, FEATURES, FIRST, DemoFailed, Rejected, Story, wrong_unit
+from modelyard.demo.conductor import SLOW, Conductor
+from modelyard.demo.story import BAD, FEATURES, FIRST, DemoFailed, Rejected, Story, may_not_ship, wrong_unit
 from modelyard.ports.fleet import Arm
 from modelyard.rollout.policy import RolloutPolicy
 from modelyard.rollout.state import Event, RolloutState
@@ -71,9 +71,23 @@ def refusal(book: Any, name: str) -> Any:
     digest = digest_json(name)
     decided = SimpleNamespace(action="reject", reasons=("rejected by ann",), subject=digest)
     risky = SimpleNamespace(action="risk_high", reasons=("first_release",), subject=digest)
-    book.journal.decisions = lambda _, __, subject: [risky, decided] if subject == digest else []
+    earlier = book.journal.decisions
+    book.journal.decisions = lambda model, kind, subject: (
+        [risky, decided] if (kind, subject) == ("governance", digest) else earlier(model, kind, subject)
+    )
     book.journal.approvals = lambda _: [SimpleNamespace(by="ann", answer="reject", comment="too soon")]
     return book
+
+
+def blocking(airflow: FakeAirflow, book: Any, run_id: str, name: str, kind: str = "manual") -> None:
+    """Let the gates, on second thoughts, have blocked the release that is called so; its run has failed."""
+    digest, earlier = digest_json(name), book.journal.decisions
+    decided = [SimpleNamespace(action="ready"), SimpleNamespace(action="blocked")]
+    book.journal.decisions = lambda model, kind, subject: (
+        decided if (kind, subject) == ("gates", digest) else earlier(model, kind, subject)
+    )
+    airflow.states[run_id], airflow.results[(run_id, "train")] = {"train": "success", "gate": "failed"}, digest
+    airflow.put(dag_run(run_id, "failed", kind=kind))
 
 
 class Once:
@@ -88,7 +102,8 @@ class Once:
 
 
 def story(airflow: FakeAirflow, book: Any, *turns: Any) -> Story:
-    conductor = Conductor("m", airflow, Asking("", {}, SAID), SAID, "http://a", sleep=Once(*turns))  # type: ignore[arg-type]
+    asking, no = Asking("", {}, SAID), may_not_ship(book, "m")
+    conductor = Conductor("m", airflow, asking, SAID, "http://a", may_not_ship=no, sleep=Once(*turns))  # type: ignore[arg-type]
     project = Project(Path(), ModelSpec.model_validate(SPEC), {})
     return Story(SimpleNamespace(ledger=book), project, conductor)  # type: ignore[arg-type]
 
@@ -222,6 +237,128 @@ def test_a_rejected_retraining_of_drift_is_told_and_the_next_run_waits_for_anoth
     with pytest.raises(Rejected, match="drift asked for"):
         story(airflow, book).retraining(traffic())
     story(airflow, book, lambda: airflow.put(dag_run("a2", kind="asset_triggered"))).drift(traffic())
+
+
+def test_the_newest_decision_of_the_gates_counts() -> None:
+    decided: list[Any] = []
+    book = ledger()
+    book.journal.decisions = lambda *asked: decided if asked == ("m", "gates", FINE) else []
+    no = may_not_ship(book, "m")
+    assert not no(FINE)
+    decided.append(SimpleNamespace(action="blocked"))
+    assert no(FINE)
+    decided.append(SimpleNamespace(action="ready"))
+    assert not no(FINE)
+
+
+def test_a_first_champion_that_the_gates_block_is_followed_by_another() -> None:
+    airflow, book = FakeAirflow(), ledger(releases=RELEASES)
+    with pytest.raises(Unavailable, match=r"gate: what gate said.*`make run` trains anew"):
+        story(airflow, book, lambda: blocking(airflow, book, FIRST, "first")).first_champion()
+    story(airflow, book, lambda: airflow.put(dag_run(f"{FIRST}-2", "success"))).first_champion()
+    assert airflow.cleared == []
+    assert [run.dag_run_id for run in airflow.kept["m__retrain"]] == [FIRST, f"{FIRST}-2"]
+
+
+def test_a_bad_version_that_the_gates_block_is_followed_by_another() -> None:
+    airflow, states = FakeAirflow(), [FIRST_ROLLOUT]
+    book = ledger(champion=release(), rollouts=states, releases=RELEASES)
+    with pytest.raises(Unavailable, match="gate: what gate said"):
+        story(airflow, book, lambda: blocking(airflow, book, BAD, "bad")).bad_version(traffic())
+
+    def made() -> None:
+        airflow.put(dag_run(f"{BAD}-2", "success"))
+        states.append(rollout("bad", "running"))
+
+    story(airflow, book, made).bad_version(traffic())
+    assert [run.dag_run_id for run in airflow.kept["m__retrain"]] == [BAD, f"{BAD}-2"]
+
+
+def test_a_bad_version_that_was_skipped_for_a_rollout_is_made_once_things_are_quiet() -> None:
+    airflow, states = FakeAirflow(), [FIRST_ROLLOUT]
+    book = ledger(champion=release(), rollouts=states, releases=RELEASES)
+
+    def skipped() -> None:
+        airflow.states[BAD] = {"plan": "skipped"}
+        airflow.put(dag_run(BAD, "success"))
+        states.append(rollout("fine", "running"))
+
+    def quiet() -> None:
+        assert [run.dag_run_id for run in airflow.kept["m__retrain"]] == [BAD], "not before the rollout has ended"
+        states[-1] = rollout("fine", "promoted")
+
+    def made() -> None:
+        airflow.put(dag_run(f"{BAD}-2", "success"))
+        states.append(rollout("bad", "running"))
+
+    story(airflow, book, skipped, quiet, made).bad_version(traffic())
+    assert [run.dag_run_id for run in airflow.kept["m__retrain"]] == [BAD, f"{BAD}-2"]
+
+
+def test_a_bad_version_that_an_earlier_demo_began_is_not_made_twice() -> None:
+    airflow, states = FakeAirflow(), [FIRST_ROLLOUT]
+    book = ledger(champion=release(), rollouts=states, releases=RELEASES)
+    airflow.put(dag_run(BAD))
+
+    def made() -> None:
+        airflow.put(dag_run(BAD, "success"))
+        states.append(rollout("bad", "rolled_back"))
+
+    story(airflow, book, made).bad_version(traffic())
+    assert [run.dag_run_id for run in airflow.kept["m__retrain"]] == [BAD]
+
+
+def test_without_a_champion_there_is_no_bad_version() -> None:
+    with pytest.raises(DemoFailed, match="no champion any more"):
+        story(FakeAirflow(), ledger()).bad_version(traffic())
+
+
+@pytest.mark.parametrize("first", ["rolled back", "blocked"])
+def test_of_what_drift_asked_for_only_the_newest_counts(first: str) -> None:
+    airflow = FakeAirflow(results={("a1", "train"): digest_json("first"), ("a2", "train"): FINE})
+    rollouts = [FIRST_ROLLOUT, *([rollout("fine", "rolled_back")] * (first == "rolled back"))]
+    book = ledger(champion=release(), rollouts=rollouts, releases=RELEASES)
+    airflow.put(dag_run("a1", "success", kind="asset_triggered"))
+    if first == "blocked":
+        blocking(airflow, book, "a1", "first", kind="asset_triggered")
+    airflow.put(dag_run("a2", "success", kind="asset_triggered"))
+    told = story(airflow, refusal(book, "fine"), lambda: airflow.put(dag_run("a3", kind="asset_triggered")))
+    told.drift(traffic())
+
+
+def test_what_the_gates_blocked_is_not_what_drift_waits_for() -> None:
+    airflow, book = FakeAirflow(), ledger(champion=release(), rollouts=[FIRST_ROLLOUT], releases=RELEASES)
+    blocking(airflow, book, "a1", "fine", kind="asset_triggered")
+    story(airflow, book, lambda: airflow.put(dag_run("a2", kind="asset_triggered"))).drift(traffic())
+
+
+def test_after_a_rollback_in_promotion_the_replay_goes_on_at_full_pace_until_drift_asks_again() -> None:
+    airflow, flow, paces = FakeAirflow(), traffic(), []
+    releases = {**RELEASES, digest_json("next"): release()}
+    states = [FIRST_ROLLOUT, rollout("fine", "running")]
+    airflow.put(dag_run("release-fine", dag="m__rollout"))
+
+    def then(*changes: Any) -> Any:
+        return lambda: (paces.append(flow.pace.hours_per_second), [change() for change in changes])
+
+    def ends(name: str, status: str) -> Any:
+        return lambda: states.__setitem__(-1, rollout(name, status))
+
+    def run(name: str, state: str = "running") -> Any:
+        return lambda: airflow.put(dag_run(name, state, dag="m__rollout"))
+
+    story(
+        airflow,
+        ledger(champion=release(), rollouts=states, releases=releases),
+        then(run("release-fine", "success"), ends("fine", "rolled_back")),
+        then(run("release-next"), lambda: states.append(rollout("next", "running"))),
+        then(ends("next", "promoted")),
+        then(run("release-next", "success")),
+    ).promotion(flow)
+    assert paces == [SLOW, None, SLOW, SLOW], "full pace only while nothing is under way"
+    assert flow.pace.hours_per_second == SLOW, "nothing rushes ahead after a promotion"
+    assert "rolled back" in SAID.lines[-1]
+    assert "until drift asks again" in SAID.lines[-1]
 
 
 def test_the_fault_is_a_unit() -> None:

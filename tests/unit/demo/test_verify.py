@@ -46,6 +46,13 @@ def test_a_whole_demo_lacks_nothing() -> None:
     assert list(shortcomings(FINE)) == []
 
 
+@pytest.mark.parametrize("strategy", ["first", "shadow", "revert"])
+def test_a_rollout_that_gives_a_challenger_nothing_to_answer_needs_no_request(strategy: str) -> None:
+    summary = copy.deepcopy(FINE)
+    summary["rollouts"].insert(0, {"release": "old", "outcome": "promoted", "strategy": strategy, "stages": []})
+    assert list(shortcomings(summary)) == []
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
@@ -57,6 +64,7 @@ def test_a_whole_demo_lacks_nothing() -> None:
         (lambda s: s["rollouts"].pop(), "0 releases were rolled back"),
         (lambda s: s["retrainings"].pop(), "not the one bad version"),
         (lambda s: s["approvals"].pop(), "approved by 1 people"),
+        (lambda s: s["approvals"][-1].update(answer="reject"), "approved by 1 people"),
         (lambda s: s["rollouts"][2]["stages"][0]["requests"].pop("challenger"), "without a request"),
         (lambda s: s.update(requests_failed=1), "1 of 500 requests failed"),
         (lambda s: s.update(requests_total=0), "0 of 0 requests failed"),
