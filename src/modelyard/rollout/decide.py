@@ -7,7 +7,7 @@ from datetime import datetime
 from math import inf
 
 from modelyard.core.records import AnalysisRun
-from modelyard.core.verdict import Condition, Measurement, Outcome, Severity, Verdict
+from modelyard.core.verdict import Condition, Direction, Measurement, Outcome, Severity, Verdict
 from modelyard.rollout import fleet, mirror
 from modelyard.rollout.evidence import LOSS
 from modelyard.rollout.fast_track import EXCEPTIONAL, exceptional
@@ -209,7 +209,9 @@ def _loss(state: RolloutState, loss: Measurement | None) -> Verdict:
     quality = state.policy.quality
     if loss is None or loss.value is None or loss.low is None or loss.high is None:
         return _missing("quality", loss)
-    condition = Condition(direction="at_most", bound=quality.bound)
+    # Zero at most is what an identical version has, and its interval is the point zero: better means below.
+    direction: Direction = "below" if quality.ask == "superior" else "at_most"
+    condition = Condition(direction=direction, bound=quality.bound)
     shown = f"loss difference {loss.value:+.4f} in [{loss.low:+.4f}, {loss.high:+.4f}] on {loss.n} labelled rows"
     # A test between two versions is lost by the one that is surely not the better one; a rollout, by harm.
     limit = quality.bound if state.strategy == "ab_test" else quality.margin
@@ -217,7 +219,7 @@ def _loss(state: RolloutState, loss: Measurement | None) -> Verdict:
     if gross or (loss.low > limit and loss.n >= quality.min_rows):
         reason = f"clearly worse: {shown}, margin {limit:g}"
         return _verdict("quality", Outcome.FAILED, reason, loss, condition=condition)
-    if loss.n >= quality.min_rows and loss.high <= quality.bound:
+    if loss.n >= quality.min_rows and condition.holds(loss.high):
         return _verdict("quality", Outcome.SUCCESSFUL, shown, loss, condition=condition)
-    reason = f"{shown}, {quality.min_rows} rows and an upper end of at most {quality.bound:g} are asked"
+    reason = f"{shown}, {quality.min_rows} rows and an upper end {condition} are asked"
     return _verdict("quality", Outcome.INCONCLUSIVE, reason, loss, condition=condition)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+import pandas as pd
 import pytest
 from fixtures.rollouts import after, healthy_fleet, running
 from hypothesis import given
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 
 from modelyard.core.records import AnalysisRun
 from modelyard.core.verdict import Measurement, Outcome
-from modelyard.rollout.decide import decide
+from modelyard.rollout.decide import decide, quality
+from modelyard.rollout.evidence import loss_difference
 from modelyard.rollout.state import RolloutState
 
 DAY = 86_400.0
@@ -139,10 +141,34 @@ def test_one_failed_request_is_no_rate() -> None:
 
 def test_superiority_may_be_asked() -> None:
     state = running(0)
-    quality = state.policy.quality.model_copy(update={"ask": "superior"})
-    asking = state.model_copy(update={"policy": state.policy.model_copy(update={"quality": quality})})
+    asked = state.policy.quality.model_copy(update={"ask": "superior"})
+    asking = state.model_copy(update={"policy": state.policy.model_copy(update={"quality": asked})})
     assert action(asking, after(DAY)) == "hold"
     assert action(asking, after(DAY), loss={"high": -0.001}) == "advance"
+
+
+def test_an_identical_version_is_not_the_better_one() -> None:
+    """Where both scored every row alike, the interval of the difference is the point zero."""
+    state = running(0)
+    n = 1500
+    frame = pd.DataFrame(
+        {
+            "key": [str(i) for i in range(n)],
+            "variant": ["champion", "challenger"] * (n // 2),
+            "score": 0.3,
+            "other_score": 0.3,
+            "label": [0.0, 0.0, 1.0] * (n // 3),
+        }
+    )
+    found = loss_difference(frame, state.policy.quality, paired=True)
+    assert (found.value, found.low, found.high, found.n) == (0.0, 0.0, 0.0, n)
+    assert quality(state, found).outcome is Outcome.SUCCESSFUL  # it is within the margin
+    policy = state.policy.model_copy(
+        update={"quality": state.policy.quality.model_copy(update={"ask": "superior"}), "strategy": "ab_test"}
+    )
+    verdict = quality(state.model_copy(update={"policy": policy, "strategy": "ab_test"}), found)
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert "an upper end below 0 are asked" in verdict.reason
 
 
 def test_a_first_release_needs_its_smoke_test() -> None:
