@@ -137,7 +137,6 @@ class Lane:
         self._refuse(turn, places, Refusal(500, "version_failed", f"version {scorer.version} failed: {failure}"))
 
     def _by_challenger(self, turn: _Turn, places: list[int], challenger: Challenger) -> None:
-        challenger.tally.rows += turn.counted(places)
         encoded = turn.encoded.take(places)
         future = challenger.batcher.submit(encoded)
         if future.done() and not isinstance(future.exception(), Dropped):
@@ -154,13 +153,16 @@ class Lane:
         try:
             scores, _ = done.result()
         except Dropped as full:
-            # The queue was full: nobody's fault, but the user is not kept waiting for it.
+            # The queue was full: nobody's fault, but the user is not kept waiting for it. Nor is it a success: rows
+            # that the challenger was never asked are not counted.
             self._by_champion(turn, places, f"challenger not asked: {full}")
             return
         except Exception as failure:  # noqa: BLE001  no fault of a challenger may reach a user, whatever it is
+            challenger.tally.rows += turn.counted(places)
             challenger.tally.errors += turn.counted(places)
             self._by_champion(turn, places, f"challenger: {type(failure).__name__}: {failure}")
             return
+        challenger.tally.rows += turn.counted(places)
         part, bad = _parted(Part(places, "challenger", challenger.scorer, scores, encoded))
         challenger.guard.outputs(len(bad.places), len(places))
         if bad.places:

@@ -95,7 +95,8 @@ def assemble(
     generation never forgets what the challenger did, and never gives traffic to a version that was tripped.
     """
     same = before if before is not None and before.route.rollout == route.rollout else None
-    kept = same.champion.tally if same is not None and same.champion.scorer is champion else Tally()
+    # By digest, not by object: a version that was loaded anew meanwhile is the same one.
+    kept = same.champion.tally if same is not None and same.champion.scorer.digest == champion.digest else Tally()
     first = Champion(champion, LoopBatcher(champion.score), kept)
     if challenger is None:
         return Live(route, generation, first, None, 0, completion)
@@ -108,7 +109,7 @@ def assemble(
 def _challenger(route: Route, champion: Scorer, challenger: Scorer, same: Live | None) -> Challenger:
     same_inputs = challenger.signature.inputs == champion.signature.inputs
     kept = same.challenger if same is not None else None
-    if kept is not None and kept.scorer is challenger:
+    if kept is not None and kept.scorer.digest == challenger.digest:
         return replace(kept, same_inputs=same_inputs)
     limits = GuardLimits.model_validate(route.guardrails)
     guard = Guardrails(limits)

@@ -93,17 +93,18 @@ class Served:
         Its guardrails are charged as by any call.
 
         Raises:
-            Refusal: there is no challenger, or it was taken off (409); it does not answer (503).
+            Refusal: there is no challenger, or it was taken off (409); its signature does not accept the rows (422),
+                which charges it with nothing; it does not answer (503).
         """
         start, live = time.time_ns() // 1000, self._require()
         challenger = live.challenger
         if challenger is None or live.tripped:
             raise Refusal(409, "no_challenger", f"no challenger of {self.name} is asked here{_why(live)}")
         rows = await live.completion.complete(given, moment(start))
-        encoded = live.champion.scorer.encoder.encode(rows)
-        keys, places = row_keys(rows, live.champion.scorer.signature.key), list(range(len(rows)))
+        # By its own inputs alone: its example need not be what the champion takes.
+        theirs = challenger.scorer.encoder.encode(rows)
+        keys, places = row_keys(rows, challenger.scorer.signature.key), list(range(len(rows)))
         try:
-            theirs = _encode(challenger, rows, encoded)
             scores = await _ask(challenger, theirs)
         except Exception as failure:
             message = f"version {challenger.scorer.version} does not answer: {type(failure).__name__}: {failure}"
@@ -151,15 +152,17 @@ class Served:
     ) -> Part:
         """The challenger's answer; where it fails, the champion's, and the challenger is charged."""
         mine, counted = encoded.take(places), len(places) * counts
-        challenger.tally.rows += counted
         try:
             theirs = _encode(challenger, [rows[i] for i in places], mine)
             scores = await _ask(challenger, theirs)
+            challenger.tally.rows += counted
             return Part(places, "challenger", challenger.scorer, scores, theirs)
         except Dropped as full:
-            # The queue was full: nobody's fault, but the user is not kept waiting for it.
+            # The queue was full: nobody's fault, but the user is not kept waiting for it. Nor is it a success: a row
+            # that the challenger was never asked is not counted.
             return await self._by_champion(live, places, mine, counts, f"challenger not asked: {full}")
         except Exception as failure:  # noqa: BLE001  no fault of a challenger may reach a user, whatever it is
+            challenger.tally.rows += counted
             challenger.tally.errors += counted
             return await self._by_champion(
                 live, places, mine, counts, f"challenger: {type(failure).__name__}: {failure}"

@@ -190,6 +190,20 @@ async def test_only_the_rows_that_are_no_probability_go_to_the_champion(replica:
     assert (await replica.stop())["key"].tolist() == [f"F{n:02}" for n in range(10)]
 
 
+async def test_rows_that_the_challenger_was_never_asked_count_neither_way(replica: Replica) -> None:
+    await replica.route("old", "new", 10_000)
+    assert replica.served.live is not None
+    challenger = replica.served.live.challenger
+    assert challenger is not None
+    assert {answer["variant"] for _, answer in await replica.ask(one(1), one(2))} == {"challenger"}
+    challenger.batcher._queue_rows = 1
+    assert {answer["variant"] for _, answer in await replica.ask(one(3), one(4), one(5))} == {"champion"}
+    counts = replica.state()
+    assert counts["challenger"] == {"rows": 2, "errors": 0, "dropped_pairs": 0}
+    assert counts["guard.error_rate"]["failures"] == 0
+    assert (await replica.stop())["error"].str.contains("not asked").tolist() == [False] * 2 + [True] * 3
+
+
 async def test_a_champion_that_fails_says_so(replica: Replica) -> None:
     await replica.route("raises")
     ((status, answer),) = await replica.ask(one(1, distance=9000))

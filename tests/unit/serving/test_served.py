@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fixtures.bundles import MODEL, ROW, graph, write_bundle_of
+from fixtures.bundles import MODEL, ROW, SIGNATURE, graph, write_bundle_of
 
 from modelyard.adapters.prediction_log import ParquetPredictions
 from modelyard.ports.fleet import Route
 from modelyard.serving.control import Control
+from modelyard.serving.errors import Refusal
+from modelyard.serving.loading import Versions
 from modelyard.serving.log import PredictionLog
 from modelyard.serving.online import OnlineStore
 from modelyard.serving.requests import PredictRequest
@@ -82,3 +84,53 @@ async def test_pairs_that_come_are_logged_once_with_their_score(control: Control
     await asyncio.sleep(0.2)
     assert not served._unpaired
     assert await logged(control, tmp_path) == [True]
+
+
+async def test_rows_that_the_challenger_was_never_asked_count_neither_way(control: Control, tmp_path: Path) -> None:
+    served = control.find(MODEL)
+    before = challenger_of(served)
+    assert served.live is not None
+    await control.apply(served.live.route.model_copy(update={"weight": 10_000}), 2)
+    assert challenger_of(served).batcher is before.batcher
+    await served.predict(PredictRequest(rows=[ROW]))
+    before.batcher._queue_rows = 0
+    answer = await served.predict(PredictRequest(rows=[ROW, ROW]))
+    assert answer["variant"] == "champion"
+    assert control.state(MODEL).counts["challenger"] == {"rows": 1, "errors": 0, "dropped_pairs": 0}
+
+
+async def test_a_version_that_was_loaded_anew_keeps_its_record(control: Control) -> None:
+    served = control.find(MODEL)
+    before = served.live
+    assert before is not None
+    assert before.challenger is not None
+    before.challenger.guard.refused()
+    before.challenger.tally.rows = before.champion.tally.rows = 7
+    control._versions = Versions()  # both were put out by others' versions
+    await control.apply(before.route.model_copy(update={"weight": 500}), 2)
+    after = served.live
+    assert after is not None
+    assert after.challenger is not None
+    assert after.champion.scorer is not before.champion.scorer
+    assert (after.challenger.guard, after.challenger.batcher) == (before.challenger.guard, before.challenger.batcher)
+    counts = control.state(MODEL).counts
+    assert (counts["champion"]["rows"], counts["challenger"]["rows"]) == (7, 7)
+    assert counts["guard.error_rate"] == {"failures": 1, "trials": 1}
+
+
+async def test_a_probe_asks_the_challenger_by_its_own_inputs(control: Control, tmp_path: Path) -> None:
+    wider = SIGNATURE.inputs[0].model_copy(update={"high": 30_000})
+    signature = SIGNATURE.model_copy(update={"inputs": (wider, *SIGNATURE.inputs[1:])})
+    _, new = write_bundle_of(tmp_path / "wider", version=3, signature=signature)
+    served = control.find(MODEL)
+    assert served.live is not None
+    await control.apply(served.live.route.model_copy(update={"challenger": new, "rollout": "s"}), 2)
+    far = ROW | {"distance": 20_000.0}
+    with pytest.raises(Refusal, match="distance"):
+        await served.predict(PredictRequest(rows=[far]))
+    (one,) = (await served.probe([far]))["predictions"]
+    assert (one["version"], one["key"]) == (3, ROW["flight"])
+    with pytest.raises(Refusal, match="distance") as refused:
+        await served.probe([ROW | {"distance": 40_000.0}])
+    assert refused.value.status == 422
+    assert control.state(MODEL).counts["guard.error_rate"]["failures"] == 0
