@@ -15,7 +15,7 @@ from datetime import datetime
 from modelyard.core.errors import Conflict, ModelyardError, Unavailable
 from modelyard.core.records import Incident
 from modelyard.core.verdict import Severity
-from modelyard.flows.fleet import verify_alone
+from modelyard.flows.fleet import tripped, verify_alone
 from modelyard.flows.projections import project_aliases, project_state
 from modelyard.flows.rollout_records import PLATFORM, audit_once, conclude, move, open_rollout, read, save, subject
 from modelyard.ports.fleet import Route
@@ -27,7 +27,8 @@ def promote(platform: Platform, rollout: str, now: datetime, *, by: str = "", wh
     """Make the release the champion: on every replica, then, once verified, in the ledger and in MLflow's aliases.
 
     With ``by`` a person insists before the last stage was passed; this is recorded as a manual override. A revert that
-    was begun is ended in the same way.
+    was begun is ended in the same way. A guardrail that has tripped since the last look rolls it back instead, unless a
+    person has decided for the release.
 
     Raises:
         Conflict: it has not been earned, and nobody insists; the release was quarantined meanwhile; or a replica does
@@ -35,6 +36,8 @@ def promote(platform: Platform, rollout: str, now: datetime, *, by: str = "", wh
         Unavailable: a replica did not acknowledge (the same), or all is done but MLflow's aliases.
     """
     state = read(platform, rollout)
+    if not by and (called_off := _tripped_since(platform, state, "promote", now)) is not None:
+        return called_off
     reason = f"manual override by {by}: {why}" if by else state.reason
     state = save(platform, state, state.begin_promotion(reason, by or PLATFORM, now, by_hand=bool(by)))
     return complete(platform, state, now)
@@ -84,11 +87,15 @@ def roll_back(platform: Platform, rollout: str, now: datetime, *, by: str = "", 
 def stand_down(platform: Platform, rollout: str, now: datetime) -> RolloutState:
     """End a shadow that was passed: the champion alone on every replica, verified; nothing is held against the release.
 
+    A guardrail that has tripped since the last look rolls it back instead.
+
     Raises:
         Conflict: its stage was not passed, or a replica does something else (an incident says so).
         Unavailable: a replica did not acknowledge; doing it again goes on.
     """
     state = read(platform, rollout)
+    if (called_off := _tripped_since(platform, state, "conclude", now)) is not None:
+        return called_off
     state = save(platform, state, state.begin_conclusion(state.reason, PLATFORM, now))
     if state.closed:
         return state
@@ -103,6 +110,23 @@ def stand_down(platform: Platform, rollout: str, now: datetime) -> RolloutState:
 def abort(platform: Platform, model: str, by: str, why: str, now: datetime) -> RolloutState:
     """Roll the open rollout of a model back by hand. Raises ``Conflict`` when none is open."""
     return roll_back(platform, open_rollout(platform, model).id, now, by=by, why=f"aborted by {by}: {why}")
+
+
+def _tripped_since(platform: Platform, state: RolloutState, action: str, now: datetime) -> RolloutState | None:
+    """Roll back what a guardrail has taken off after the last look decided for it; None when nothing has tripped.
+
+    Asked at every try, before the replicas are moved: the route that ends a rollout makes them forget the trip.
+    """
+    decided = state.status == "running" and state.action == action
+    begun = state.status in ("promoting", "concluding") and not state.verified and state.decided_by == PLATFORM
+    if not (decided or begun):
+        return None
+    found = tripped(platform, state.model, state.challenger)
+    if not found:
+        return None
+    reason = f"a guardrail tripped after the last look ({found})"
+    save(platform, state, state.begin_rollback(reason, PLATFORM, now, tripped=True))
+    return roll_back(platform, state.id, now)
 
 
 def _take_over(platform: Platform, state: RolloutState, now: datetime) -> None:

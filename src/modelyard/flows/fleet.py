@@ -29,20 +29,29 @@ def follow(platform: Platform, route: Route, now: datetime) -> dict[str, Replica
         Unavailable: a replica did not acknowledge; the others follow already, and doing this again goes on.
         Conflict: a replica refuses the route (a bundle that it cannot serve).
     """
-    rollouts = platform.ledger.rollouts
-    generation = rollouts.set_route(route.model, route.to_dict())
-    states = platform.fleet.apply(route, generation)
-    for replica, state in states.items():
-        if state.generation != generation:
-            raise Unavailable(f"{replica} is at generation {state.generation} of {route.model}, not {generation}")
-        rollouts.ack(route.model, replica, generation, now)
-    return states
+    generation = platform.ledger.rollouts.set_route(route.model, route.to_dict())
+    return _push(platform, route, generation, now)
 
 
 def restore(platform: Platform, model: str, now: datetime) -> dict[str, ReplicaState]:
-    """Push the wanted route again, for replicas that were restarted or are new. Nothing wanted: nothing done."""
+    """Push the wanted route again, for replicas that were restarted or are new. Nothing wanted: nothing done.
+
+    It is pushed as the generation that was read, never as a new one: what somebody else wants meanwhile (an abort)
+    must not be undone by a route that was wanted before it.
+
+    Raises:
+        Unavailable: a replica did not acknowledge.
+        Conflict: a replica refuses the route, or follows a newer one by now.
+    """
     wanted = platform.ledger.rollouts.route(model)
-    return {} if wanted is None else follow(platform, Route.model_validate(wanted[1]), now)
+    return {} if wanted is None else _push(platform, Route.model_validate(wanted[1]), wanted[0], now)
+
+
+def tripped(platform: Platform, model: str, arm: Arm) -> str:
+    """Which replicas, of those that answer, have taken this challenger off, and by which guardrail; empty: none."""
+    states, _ = platform.fleet.survey(model)
+    found = {name: s.tripped for name, s in states.items() if s.tripped and s.challenger == arm.release}
+    return ", ".join(f"{name}: {guard}" for name, guard in sorted(found.items()))
 
 
 def smoke(
@@ -108,6 +117,15 @@ def threshold(arm: Arm) -> float:
     from modelyard.release.bundle import read_bundle
 
     return Signature.from_json(read_bundle(arm.bundle).files["signature.json"]).threshold
+
+
+def _push(platform: Platform, route: Route, generation: int, now: datetime) -> dict[str, ReplicaState]:
+    states = platform.fleet.apply(route, generation)
+    for replica, state in states.items():
+        if state.generation != generation:
+            raise Unavailable(f"{replica} is at generation {state.generation} of {route.model}, not {generation}")
+        platform.ledger.rollouts.ack(route.model, replica, generation, now)
+    return states
 
 
 def _problems(answer: dict[str, Any], arm: Arm, rows: int, variant: str) -> list[str]:

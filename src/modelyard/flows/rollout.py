@@ -14,8 +14,8 @@ from modelyard.core.digest import digest_json, short
 from modelyard.core.errors import ConfigError, Conflict, Unavailable
 from modelyard.core.records import AnalysisRun, Incident, Release
 from modelyard.core.verdict import Measurement, Severity
-from modelyard.flows import fleet_checks
-from modelyard.flows.endings import abort, promote, roll_back, stand_down
+from modelyard.flows import endings, fleet_checks
+from modelyard.flows.endings import abort, roll_back, stand_down
 from modelyard.flows.fleet import arm_of, follow, restore, smoke, threshold
 from modelyard.flows.govern import approved
 from modelyard.flows.revert import revert
@@ -104,6 +104,29 @@ def look(platform: Platform, rollout: str, now: datetime) -> RolloutState:
     state = read(platform, rollout)
     if state.status != "running" or state.action in DECIDED:
         return state
+    return _look(platform, state, now)
+
+
+def promote(platform: Platform, rollout: str, now: datetime, *, by: str = "", why: str = "") -> RolloutState:
+    """See ``endings.promote``. What the last look found must be fresh: after a long silence it is looked at again.
+
+    Raises:
+        Conflict: also when the new look does not promote.
+    """
+    state = read(platform, rollout)
+    if not by and not state.paused and (state.status, state.action) == ("running", "promote") and state.stale(now):
+        state = _look(platform, state, now)
+        if state.status == "rolling_back":
+            return roll_back(platform, rollout, now)
+        if state.action != "promote":
+            raise Conflict(
+                f"{state.summary}: the look that promoted it was too old, and a new one says {state.action}. "
+                "Clear the run of the rollout's DAG, which then looks until the stage comes to something"
+            )
+    return endings.promote(platform, rollout, now, by=by, why=why)
+
+
+def _look(platform: Platform, state: RolloutState, now: datetime) -> RolloutState:
     run = decide(state, measure(platform, state, now), now)
     platform.ledger.rollouts.look(run)
     if run.action == "ask":

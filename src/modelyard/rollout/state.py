@@ -33,6 +33,7 @@ Action = Literal["hold", "advance", "fast_track", "promote", "conclude", "rollba
 CLOSED: tuple[Status, ...] = ("promoted", "concluded", "rolled_back")
 DECIDED: tuple[Action, ...] = ("advance", "fast_track", "promote", "conclude", "rollback")
 """Actions after which there is nothing more to look at in the stage."""
+PATIENCE_S = 300.0
 _ENDS: dict[Status, Status] = {"promoting": "promoted", "concluding": "concluded", "rolling_back": "rolled_back"}
 
 
@@ -120,6 +121,11 @@ class RolloutState(Value):
         return None if self.entered_at is None else self.entered_at + timedelta(seconds=self.current.max_seconds)
 
     @property
+    def patience(self) -> timedelta:
+        """For how long what a look came to is knowledge enough to go on: ten looks' time, and some minutes at least."""
+        return timedelta(seconds=max(10 * self.policy.look_every_seconds, PATIENCE_S))
+
+    @property
     def summary(self) -> str:
         """One line for people."""
         share = ""
@@ -129,12 +135,26 @@ class RolloutState(Value):
         instead = f" in place of version {self.champion.version}" if self.strategy == "revert" and self.champion else ""
         return f"{self.model} version {self.challenger.version}: {self.status.replace('_', ' ')}{share}{instead}{why}"
 
+    def stale(self, at: datetime) -> bool:
+        """Whether the last look is too old to promote on."""
+        if self.next_look_at is None:
+            return False
+        return at > self.next_look_at - timedelta(seconds=self.policy.look_every_seconds) + self.patience
+
+    def overdue(self, stage: int, at: datetime) -> bool:
+        """Whether a stage has been tried in vain for some time, and past the deadline of the one before."""
+        begun = [e.at for e in self.events if (e.kind, e.stage) == ("entering", stage)]
+        if not begun or self.entering != stage or self.deadline is None:
+            return False
+        return at >= max(self.deadline, begun[-1] + self.patience)
+
     def begin_stage(self, stage: int, at: datetime) -> Self:
         """Want to enter a stage; the same again changes nothing.
 
         Raises:
-            Conflict: the stage before has not been passed, or the rollout is ending.
+            Conflict: the stage before has not been passed, the rollout is paused, or it is ending.
         """
+        self._let_go()
         if self.entering == stage and self.status in ("pending", "running"):
             return self
         if stage != self.next_stage:
@@ -168,9 +188,15 @@ class RolloutState(Value):
         return self._with("paused" if paused else "resumed", self.stage, at, by, paused=paused)
 
     def begin_promotion(self, reason: str, by: str, at: datetime, *, by_hand: bool = False) -> Self:
-        """Decide for the release. Raises ``Conflict`` unless the last stage was passed or a person insists."""
+        """Decide for the release.
+
+        Raises:
+            Conflict: the last stage was not passed, or the rollout is paused, and no person insists.
+        """
         if self.status in ("promoting", "promoted"):
             return self
+        if not by_hand:
+            self._let_go()
         earned = self.status == "running" and self.last_stage and self.action == "promote"
         if not (earned or (by_hand and self.status == "running")):
             raise Conflict(f"{self.id} has not earned promotion: {self.status}, stage {self.stage}, {self.action}")
@@ -178,9 +204,14 @@ class RolloutState(Value):
         return self._with("promoting", self.stage, at, reason, **changes)
 
     def begin_conclusion(self, reason: str, by: str, at: datetime) -> Self:
-        """Take the challenger off, with nothing held against it. Raises ``Conflict`` unless its shadow was passed."""
+        """Take the challenger off, with nothing held against it.
+
+        Raises:
+            Conflict: its shadow was not passed, or the rollout is paused.
+        """
         if self.status in ("concluding", "concluded"):
             return self
+        self._let_go()
         if not (self.status == "running" and self.last_stage and self.action == "conclude"):
             raise Conflict(f"{self.id} has nothing to conclude: {self.status}, stage {self.stage}, {self.action}")
         changes = {"status": "concluding", "reason": reason, "decided_at": at, "decided_by": by}
@@ -201,11 +232,14 @@ class RolloutState(Value):
             raise Conflict(f"{self.id} is {self.status}; there is no promotion to verify")
         return self._with("verified", self.stage, at, verified=True)
 
-    def begin_rollback(self, reason: str, by: str, at: datetime, *, by_hand: bool = False) -> Self:
-        """Decide against the release. Calling off a promotion, or a conclusion, takes a person.
+    def begin_rollback(
+        self, reason: str, by: str, at: datetime, *, by_hand: bool = False, tripped: bool = False
+    ) -> Self:
+        """Decide against the release. Calling off a promotion, or a conclusion, takes a person, or a guardrail's trip.
 
         Raises:
-            Conflict: it is being promoted and nobody insists, or it is verified as champion on every replica.
+            Conflict: it is being promoted, nobody insists and nothing has tripped; or it is verified as champion on every
+                replica.
         """
         if self.status in ("rolling_back", "rolled_back"):
             return self
@@ -218,7 +252,7 @@ class RolloutState(Value):
                 f"{self.id} serves everybody on every replica, only its record is missing: end it with "
                 f"`modelyard rollout promote {self.model}`, then `modelyard rollout revert {self.model}` goes back"
             )
-        if self.status in ("promoting", "concluding") and not by_hand:
+        if self.status in ("promoting", "concluding") and not (by_hand or tripped):
             raise Conflict(
                 f"{self.id} is {self.status}; a person may call that off: `modelyard rollout abort {self.model}`"
             )
@@ -235,6 +269,10 @@ class RolloutState(Value):
             raise Conflict(f"{self.id} was not verified on every replica")
         status = _ENDS[self.status]
         return self._with(status, self.stage, at, self.reason, status=status, next_look_at=None)
+
+    def _let_go(self) -> None:
+        if self.paused and self.status in ("pending", "running"):
+            raise Conflict(f"{self.id} is paused by hand; `modelyard rollout resume {self.model}` lets it go on")
 
     def _with(self, kind: str, stage: int, at: datetime, detail: str = "", /, **changes: Any) -> Self:
         event = Event(at=at, kind=kind, stage=stage, detail=detail)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from fixtures.platforms import FakePlatform, crashing, release_for
@@ -53,6 +54,112 @@ def test_nothing_is_recorded_until_every_replica_follows(make: Make) -> None:
     assert rollout.promote(platform, opened, clock()).status == "promoted"
     assert champion(platform, model) == 2
     assert [s for _, s, _ in platform.ledger.journal.incidents(model)] == ["resolved"]
+
+
+def test_a_guardrail_that_trips_after_the_last_look_is_heard(make: Make) -> None:
+    model = "ends_tripped"
+    platform = make(model)
+    opened, release, clock = earned(platform, model)
+    platform.fleet.replicas[1].tripped[model] = "error_rate"
+    state = rollout.promote(platform, opened, clock())
+    assert state.status == "rolled_back"
+    assert "a guardrail tripped after the last look (gateway-2: error_rate)" in state.reason
+    assert outcome(platform, model, release) == {
+        "champion": 1, "status": "rolled_back", "open": None, "release": "quarantined",
+        "replicas": {(True, True, None, 0)}, "acks": True, "decisions": ["rollback"],
+        "audit": ["rollout opened", "rollout rollback"], "incidents": ["rollout"], "aliases": {"champion": 1},
+        "tag": {"modelyard.state": "quarantined"},
+    }  # fmt: skip
+
+
+def test_a_trip_is_heard_at_every_try_to_promote(make: Make) -> None:
+    model = "ends_tripped_later"
+    platform = make(model)
+    opened, release, clock = earned(platform, model)
+    away = platform.fleet.replicas[1]
+    away.up = False
+    with pytest.raises(Unavailable):
+        rollout.promote(platform, opened, clock())
+    away.up = True  # at the last stage's split still, and tripped there before it went away
+    away.tripped[model] = "error_rate"
+    assert rollout.promote(platform, opened, clock()).status == "rolled_back"
+    assert outcome(platform, model, release)["release"] == "quarantined"
+    assert champion(platform, model) == 1
+
+
+def test_a_person_may_insist_on_what_has_tripped(make: Make) -> None:
+    model = "ends_tripped_by_hand"
+    platform = make(model)
+    opened, _, clock = earned(platform, model)
+    platform.fleet.replicas[1].tripped[model] = "latency_slo"
+    assert rollout.promote(platform, opened, clock(), by="ann", why="the probe was slow").status == "promoted"
+
+
+def test_what_was_seen_long_ago_is_looked_at_again(make: Make) -> None:
+    model = "ends_stale"
+    platform = make(model)
+    opened, _, clock = earned(platform, model)
+    looks = len(platform.ledger.rollouts.looks(opened))
+    clock.now += timedelta(minutes=11)
+    away = platform.fleet.replicas[1]
+    away.up = False
+    with pytest.raises(Conflict, match="too old, and a new one says hold"):
+        rollout.promote(platform, opened, clock())
+    with pytest.raises(Conflict, match="not earned"):
+        rollout.promote(platform, opened, clock())
+    away.up = True
+    assert rollout.look(platform, opened, clock()).action == "promote"
+    clock.now += timedelta(minutes=11)
+    assert rollout.promote(platform, opened, clock()).status == "promoted"
+    assert len(platform.ledger.rollouts.looks(opened)) == looks + 3
+
+
+def test_what_was_seen_long_ago_and_is_bad_now_is_rolled_back(make: Make) -> None:
+    model = "ends_stale_bad"
+    platform = make(model)
+    opened, release, clock = earned(platform, model)
+    platform.predictions.worse = 2.0
+    clock.now += timedelta(minutes=11)
+    assert rollout.promote(platform, opened, clock()).status == "rolled_back"
+    assert outcome(platform, model, release)["release"] == "quarantined"
+
+
+def test_a_paused_rollout_is_not_promoted_until_it_is_resumed(make: Make) -> None:
+    model = "ends_paused"
+    platform = make(model)
+    opened, _, clock = earned(platform, model)
+    rollout.pause(platform, model, "ann", clock())
+    with pytest.raises(Conflict, match=f"`modelyard rollout resume {model}`"):
+        rollout.promote(platform, opened, clock())
+    rollout.pause(platform, model, "ann", clock(), paused=False)
+    assert rollout.promote(platform, opened, clock()).status == "promoted"
+
+
+def test_restoring_never_undoes_what_is_wanted_by_then(make: Make) -> None:
+    model = "ends_restore"
+    platform = make(model)
+    opened, release, clock = earned(platform, model)
+    rollouts = platform.ledger.rollouts
+    stale = rollouts.route(model)
+
+    class Slow:
+        """Somebody aborts after the wanted route was read, and before it is pushed."""
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(rollouts, name)
+
+        def route(self, _: str) -> object:
+            platform.ledger.rollouts = rollouts
+            rollout.abort(platform, model, "ann", "stop", clock())
+            return stale
+
+    platform.ledger = SimpleNamespace(**vars(platform.ledger))
+    platform.ledger.rollouts = Slow()
+    with pytest.raises(Conflict, match="is older than"):
+        rollout.restore(platform, model, clock())
+    found = outcome(platform, model, release)
+    assert (found["status"], found["replicas"], found["acks"]) == ("rolled_back", {(True, True, None, 0)}, True)
+    assert rollout.read(platform, opened).closed
 
 
 def test_a_replica_that_answers_otherwise_is_found(make: Make) -> None:

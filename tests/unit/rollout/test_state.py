@@ -62,6 +62,8 @@ def test_whatever_is_tried_the_state_stays_sound(names: list[str]) -> None:
         assert state.stage in (before.stage, before.stage + 1)
         if state.stage > before.stage:
             assert before.stage == -1 or before.action == "advance"
+        if before.paused and state.entering != before.entering:
+            pytest.fail("a paused rollout went on")
         if state.status == "promoted" and state.decided_by == "modelyard":
             assert state.last_stage
         assert RolloutState.from_json(state.to_json()) == state
@@ -112,6 +114,43 @@ def test_a_promotion_is_called_off_by_a_person_and_only_until_it_is_verified() -
         verified.begin_rollback("bad", "ann", NOW, by_hand=True)
     with pytest.raises(Conflict, match="`modelyard rollout revert delays` goes back"):
         verified.finish(NOW).begin_rollback("bad", "ann", NOW, by_hand=True)
+
+
+def test_a_trip_calls_a_promotion_off_until_it_is_verified() -> None:
+    promoting = running(3).looked("promote", "", NOW).begin_promotion("good", "modelyard", NOW)
+    assert promoting.begin_rollback("tripped", "modelyard", NOW, tripped=True).status == "rolling_back"
+    with pytest.raises(Conflict, match="only its record is missing"):
+        promoting.verify(NOW).begin_rollback("tripped", "modelyard", NOW, tripped=True)
+
+
+def test_a_paused_rollout_does_not_go_on_whatever_the_last_look_said() -> None:
+    resume = "is paused by hand; `modelyard rollout resume delays`"
+    advancing = running(0).looked("advance", "", NOW)
+    for paused in (pending().pause(True, "ann", NOW), advancing.pause(True, "ann", NOW)):
+        with pytest.raises(Conflict, match=resume):
+            paused.begin_stage(paused.stage + 1, NOW)
+    with pytest.raises(Conflict, match=resume):  # also when the step was begun before
+        advancing.begin_stage(1, NOW).pause(True, "ann", NOW).begin_stage(1, NOW)
+    assert advancing.pause(True, "ann", NOW).pause(False, "ann", NOW).begin_stage(1, NOW).entering == 1
+    passed = running(3).looked("promote", "", NOW).pause(True, "ann", NOW)
+    with pytest.raises(Conflict, match=resume):
+        passed.begin_promotion("good", "modelyard", NOW)
+    assert passed.begin_promotion("I say so", "ann", NOW, by_hand=True).status == "promoting"
+    with pytest.raises(Conflict, match=resume):
+        passed.begin_conclusion("good", "modelyard", NOW)
+
+
+def test_a_look_grows_old_and_a_step_tried_in_vain_overdue() -> None:
+    looked = running(0).looked("advance", "", NOW)
+    assert not looked.stale(after(18_000))
+    assert looked.stale(after(18_001))
+    begun = looked.begin_stage(1, after(looked.current.max_seconds + 60))
+    assert not looked.overdue(1, after(looked.current.max_seconds + 1e6))  # never tried
+    assert not begun.overdue(1, after(looked.current.max_seconds + 18_059))
+    assert begun.overdue(1, after(looked.current.max_seconds + 18_060))
+    early = looked.begin_stage(1, after(60))
+    assert not early.overdue(1, after(looked.current.max_seconds - 1))
+    assert early.overdue(1, after(looked.current.max_seconds))
 
 
 def test_a_revert_has_no_stages_and_says_whose_place_is_taken() -> None:

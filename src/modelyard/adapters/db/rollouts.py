@@ -79,9 +79,13 @@ class PostgresRollouts:
 
     def ack(self, model: str, replica: str, generation: int, at: datetime) -> None:
         row = insert(t.acks).values(model=model, replica=replica, generation=generation, at=at)
-        newest = {"generation": row.excluded.generation, "at": row.excluded.at}
+        newer = {
+            "index_elements": [t.acks.c.model, t.acks.c.replica],
+            "set_": {"generation": row.excluded.generation, "at": row.excluded.at},
+            "where": t.acks.c.generation <= row.excluded.generation,
+        }
         with self._engine.begin() as db:
-            db.execute(row.on_conflict_do_update(index_elements=[t.acks.c.model, t.acks.c.replica], set_=newest))
+            db.execute(row.on_conflict_do_update(**newer))
 
     def acks(self, model: str) -> dict[str, int]:
         with self._engine.connect() as db:
