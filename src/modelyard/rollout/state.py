@@ -238,8 +238,8 @@ class RolloutState(Value):
         """Decide against the release. Calling off a promotion, or a conclusion, takes a person, or a guardrail's trip.
 
         Raises:
-            Conflict: it is being promoted, nobody insists and nothing has tripped; or it is verified as champion on every
-                replica.
+            Conflict: it is being promoted, nobody insists and nothing has tripped; or it is verified as champion
+                everywhere.
         """
         if self.status in ("rolling_back", "rolled_back"):
             return self
