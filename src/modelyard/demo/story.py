@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from itertools import count
 
 from modelyard.config.project import Project
 from modelyard.core.errors import ConfigError, ModelyardError
@@ -229,8 +230,8 @@ class Story:
         skipped = self._conductor.was_skipped(newest, "plan")
         if not (skipped or self._conductor.blocked(newest) or self._refusal(newest)):
             return newest.dag_run_id
-        tried = [run for run in self._conductor.runs("retrain") if run.dag_run_id.startswith(name)]
-        return f"{name}-{len(tried) + 1}"
+        taken = {run.dag_run_id for run in self._conductor.runs("retrain")}
+        return next(new for number in count(2) if (new := f"{name}-{number}") not in taken)
 
     def _canaries(self) -> list[RolloutState]:
         return [state for state in self._rollouts() if state.strategy not in ("first", "revert")]

@@ -142,7 +142,7 @@ def test_a_blocked_retraining_of_an_earlier_demo_is_not_repeated() -> None:
 @pytest.mark.parametrize("made", [{}, {("b", "train"): "a release that the gates have not decided on"}])
 def test_a_gate_that_broke_down_is_an_ordinary_failure_and_goes_on(made: dict[tuple[str, str], str]) -> None:
     airflow = FakeAirflow(states={"b": {"gate": "failed"}}, results=made)
-    watch = conductor(airflow, Said(), lambda: airflow.put(dag_run("b", "failed")))
+    watch = conductor(airflow, Said(), lambda: airflow.put(dag_run("b", "failed")), wait=5)
     with pytest.raises(Unavailable, match=r"gate: what gate said\. http://a[^ ]*$"):
         watch.until(lambda: False)
     conductor(airflow, Said()).revive()

@@ -260,6 +260,12 @@ def test_a_first_champion_that_the_gates_block_is_followed_by_another() -> None:
     assert [run.dag_run_id for run in airflow.kept["m__retrain"]] == [FIRST, f"{FIRST}-2"]
 
 
+def test_a_run_that_somebody_deleted_gives_no_id_twice() -> None:
+    airflow, book = FakeAirflow(), ledger(releases=RELEASES)
+    blocking(airflow, book, f"{FIRST}-2", "first")
+    story(airflow, book, lambda: airflow.put(dag_run(f"{FIRST}-3", "success"))).first_champion()
+
+
 def test_a_bad_version_that_the_gates_block_is_followed_by_another() -> None:
     airflow, states = FakeAirflow(), [FIRST_ROLLOUT]
     book = ledger(champion=release(), rollouts=states, releases=RELEASES)
