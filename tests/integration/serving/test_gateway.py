@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import shlex
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -169,11 +170,16 @@ def test_a_bad_challenger_harms_nobody_and_is_off_soon(
         assert {p["variant"] for p in answers} == {"champion"}
     # A new step of the same rollout does not bring it back; nor does a restart.
     assert gateway.route(canary(arms, challenger, 8000, guardrails=limits), 2).json()["weight"] == 0
+    # The event is written by the log's thread, which a busy machine may be about to run still.
+    events = gateway.home / "predictions" / MODEL / "events"
+    until = time.monotonic() + 10
+    while not list(events.glob("*.json")) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert list(events.glob("*.json"))
     gateway.kill()
     gateway.start()
     state = gateway.state(MODEL)
     assert (state["generation"], state["tripped"], state["weight"]) == (2, guardrail, 0)
-    assert list((gateway.home / "predictions" / MODEL / "events").glob("*.json"))
 
 
 def test_failures_are_charged_to_the_challenger_and_answered_by_the_champion(
