@@ -149,6 +149,7 @@ def test_a_changed_route_has_a_new_generation_and_an_equal_one_keeps_it(ledger: 
     assert ledger.rollouts.route("toy") == (2, {"weight": 2})
     ledger.rollouts.ack("toy", "g1", 1, NOW)
     ledger.rollouts.ack("toy", "g1", 2, NOW)
+    ledger.rollouts.ack("toy", "g1", 1, NOW)  # whoever was slow takes nothing back
     ledger.rollouts.ack("toy", "g2", 1, NOW)
     assert ledger.rollouts.acks("toy") == {"g1": 2, "g2": 1}
 
@@ -161,7 +162,9 @@ def test_looks_are_kept_in_order_and_once(ledger: PostgresLedger) -> None:
         )  # fmt: skip
 
     for number in (1, 0, 1):
-        ledger.rollouts.look(look(number))
+        assert ledger.rollouts.look(look(number)) == look(number)
+    again = look(1).model_copy(update={"action": "rollback"})
+    assert ledger.rollouts.look(again) == look(1)  # what is on record counts
     assert ledger.rollouts.looks("r1") == [look(0), look(1)]
 
 

@@ -12,11 +12,12 @@ from datetime import datetime
 from modelyard.config.project import load_project
 from modelyard.core.digest import digest_json, short
 from modelyard.core.errors import ConfigError, Conflict, Unavailable
-from modelyard.core.records import AnalysisRun, Incident, Release
+from modelyard.core.records import Incident, Release
+from modelyard.core.value import Digest
 from modelyard.core.verdict import Measurement, Severity
 from modelyard.flows import endings, fleet_checks
 from modelyard.flows.endings import abort, roll_back, stand_down
-from modelyard.flows.fleet import arm_of, follow, restore, smoke, threshold
+from modelyard.flows.fleet import arm_of, follow, restore, smoke, threshold, tripped
 from modelyard.flows.govern import approved
 from modelyard.flows.revert import revert
 from modelyard.flows.rollout_records import PLATFORM, audit_once, history, move, open_rollout, read, save
@@ -78,12 +79,18 @@ def start(platform: Platform, release: str, now: datetime) -> RolloutState:
 def enter(platform: Platform, rollout: str, stage: int, now: datetime) -> RolloutState:
     """Bring every replica to the split of a stage. A stage that has been entered is entered.
 
+    Nobody looks between two stages. So each try asks the replicas first: a guardrail that has tripped begins the way
+    back instead, and so may the deadline of the stage before, once tries to go on from it have failed for some time.
+
     Raises:
-        Conflict: the stage before has not been passed, or a replica refuses the version.
+        Conflict: the stage before has not been passed, the rollout is paused, or a replica refuses the version.
         Unavailable: a replica did not acknowledge, and the others are back at the split before; doing it again goes on.
     """
     state = read(platform, rollout)
     if state.stage >= stage:
+        return state
+    state = _watch(platform, state, stage, now)
+    if state.status == "rolling_back":
         return state
     state = save(platform, state, state.begin_stage(stage, now))
     try:
@@ -127,13 +134,16 @@ def promote(platform: Platform, rollout: str, now: datetime, *, by: str = "", wh
 
 
 def _look(platform: Platform, state: RolloutState, now: datetime) -> RolloutState:
-    run = decide(state, measure(platform, state, now), now)
-    platform.ledger.rollouts.look(run)
+    """What counts is the record: after a crash between it and the state, the look on record is acted on first."""
+    found = decide(state, measure(platform, state, now), now)
+    run = platform.ledger.rollouts.look(found)
     if run.action == "ask":
-        _ask(platform, state, run, now)
-    looked = state.looked(run.action, "; ".join(run.reasons), now)
+        _ask(platform, state, "; ".join(run.reasons), (run.digest,), now)
+    looked = state.looked(run.action, "; ".join(run.reasons), run.as_of)
     if run.action != "rollback":
-        return save(platform, state, looked)
+        kept = save(platform, state, looked)
+        # What this look has found must not wait: it is the next one.
+        return kept if run.as_of == found.as_of or run.action in DECIDED else _look(platform, kept, now)
     ending = save(platform, state, looked.begin_rollback(looked.reason, PLATFORM, now))
     _protect(platform, ending, now)
     return ending
@@ -181,14 +191,41 @@ def _undo(platform: Platform, state: RolloutState, now: datetime) -> None:
     """A step counts on every replica or on none: back to the split of the stage before.
 
     A replica that is silent now comes back with what it acknowledged last, which is this very split. Where somebody
-    else has changed the rollout meanwhile, what they did holds.
+    else has changed the rollout meanwhile, what they did holds; a pause is no change of the split.
+
+    Before the first stage the challenger stays loaded and is asked by nobody, in the same rollout: a replica that
+    forgot it would forget its guardrails' evidence, and a trip, at each try.
     """
     replicas = len(platform.settings.gateway_urls)
     before = Route(model=state.model, champion=state.champion)
     if state.stage >= 0:
         before = route_of(state, state.stage, replicas)
+    elif state.champion is not None:
+        before = route_of(state, 0, replicas).model_copy(update={"weight": 0, "paired": False})
     with suppress(Unavailable, Conflict):
-        move(platform, state, before, now)
+        found = read(platform, state.id)
+        same = (found.status, found.stage, found.entering) == (state.status, state.stage, state.entering)
+        move(platform, found if same else state, before, now)
+
+
+def _watch(platform: Platform, state: RolloutState, stage: int, now: datetime) -> RolloutState:
+    """Between two stages: begin the way back when a guardrail has tripped, or when the next stage is overdue."""
+    if state.status not in ("pending", "running"):
+        return state
+    why = ""
+    if found := tripped(platform, state.model, state.challenger):
+        why = f"a guardrail tripped before stage {stage} was entered ({found})"
+    elif state.overdue(stage, now) and not state.paused:
+        late = f"stage {stage} could not be entered before the deadline of the stage before it"
+        if state.policy.on_deadline == "ask":
+            _ask(platform, state, late, (), now)  # and the split stays, while the next stage is tried again
+        else:
+            why = late
+    if not why:
+        return state
+    ending = save(platform, state, state.begin_rollback(why, PLATFORM, now))
+    _protect(platform, ending, now)
+    return ending
 
 
 def _protect(platform: Platform, state: RolloutState, now: datetime) -> None:
@@ -236,7 +273,7 @@ def _smoke(platform: Platform, state: RolloutState) -> Measurement:
         return Measurement(name="smoke", value=None, why=str(error))
 
 
-def _ask(platform: Platform, state: RolloutState, run: AnalysisRun, now: datetime) -> None:
+def _ask(platform: Platform, state: RolloutState, why: str, evidence: tuple[Digest, ...], now: datetime) -> None:
     platform.ledger.journal.raise_incident(
         Incident(
             key=f"rollout-undecided:{state.id}",
@@ -244,9 +281,9 @@ def _ask(platform: Platform, state: RolloutState, run: AnalysisRun, now: datetim
             kind="rollout",
             severity=Severity.WARNING,
             title=f"{state.summary}: undecided at its deadline",
-            detail="; ".join(run.reasons),
+            detail=why,
             opened_at=now,
-            evidence=(run.digest,),
+            evidence=evidence,
             next_step=f"`modelyard rollout promote {state.model}` or `modelyard rollout abort {state.model}`",
         )
     )

@@ -111,8 +111,8 @@ class Rollouts(Protocol):
     def acks(self, model: str) -> dict[str, int]:
         """The last acknowledged generation by replica."""
 
-    def look(self, run: AnalysisRun) -> None:
-        """Record one look."""
+    def look(self, run: AnalysisRun) -> AnalysisRun:
+        """Record one look; returns the one on record, which is an earlier one where this look was recorded before."""
 
     def looks(self, rollout: str) -> list[AnalysisRun]:
         """All looks, in order."""

@@ -85,7 +85,7 @@ def test_a_step_that_one_replica_misses_is_undone_on_the_others(make: Make) -> N
     two.up = False
     with pytest.raises(Unavailable, match="gateway-2"):
         rollout.enter(platform, opened.id, 0, NOW)
-    assert (one.state(model).challenger, one.state(model).weight) == (None, 0)
+    assert (one.state(model).challenger, one.state(model).weight) == (release, 0)  # loaded, asked by nobody
     two.up = True
     state = rollout.enter(platform, opened.id, 0, NOW)
     assert looked(platform, state, 61)[0].action == "advance"

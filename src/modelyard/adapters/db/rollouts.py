@@ -79,23 +79,28 @@ class PostgresRollouts:
 
     def ack(self, model: str, replica: str, generation: int, at: datetime) -> None:
         row = insert(t.acks).values(model=model, replica=replica, generation=generation, at=at)
-        newer = {
-            "index_elements": [t.acks.c.model, t.acks.c.replica],
-            "set_": {"generation": row.excluded.generation, "at": row.excluded.at},
-            "where": t.acks.c.generation <= row.excluded.generation,
-        }
+        newer = row.on_conflict_do_update(
+            index_elements=[t.acks.c.model, t.acks.c.replica],
+            set_={"generation": row.excluded.generation, "at": row.excluded.at},
+            where=t.acks.c.generation <= row.excluded.generation,
+        )
         with self._engine.begin() as db:
-            db.execute(row.on_conflict_do_update(**newer))
+            db.execute(newer)
 
     def acks(self, model: str) -> dict[str, int]:
         with self._engine.connect() as db:
             rows = db.execute(select(t.acks.c.replica, t.acks.c.generation).where(t.acks.c.model == model)).all()
         return {row.replica: row.generation for row in rows}
 
-    def look(self, run: AnalysisRun) -> None:
+    def look(self, run: AnalysisRun) -> AnalysisRun:
+        table = t.analysis_runs
         row = {"rollout": run.rollout, "stage": run.stage, "look": run.look, "body": body_of(run)}
+        kept = select(table.c.body).where(
+            table.c.rollout == run.rollout, table.c.stage == run.stage, table.c.look == run.look
+        )
         with self._engine.begin() as db:
-            db.execute(insert(t.analysis_runs).values(row).on_conflict_do_nothing())
+            db.execute(insert(table).values(row).on_conflict_do_nothing())
+            return AnalysisRun.from_json(text_of(db.scalars(kept).one()))
 
     def looks(self, rollout: str) -> list[AnalysisRun]:
         query = select(t.analysis_runs.c.body).where(t.analysis_runs.c.rollout == rollout)
