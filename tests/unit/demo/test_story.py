@@ -164,6 +164,7 @@ def test_drift_is_found_when_the_asset_started_a_run_that_was_not_skipped() -> N
     airflow.put(dag_run("a1", "success", kind="asset_triggered"))
     book = ledger(rollouts=[FIRST_ROLLOUT], releases=RELEASES)
     story(airflow, book, lambda: airflow.put(dag_run("a2", kind="asset_triggered"))).drift(traffic())
+    assert airflow.run("m__retrain", "a2"), "waits until drift asks again"
 
 
 def test_retraining_promotion_and_rollback_are_read_from_the_ledger() -> None:
@@ -237,6 +238,7 @@ def test_a_rejected_retraining_of_drift_is_told_and_the_next_run_waits_for_anoth
     with pytest.raises(Rejected, match="drift asked for"):
         story(airflow, book).retraining(traffic())
     story(airflow, book, lambda: airflow.put(dag_run("a2", kind="asset_triggered"))).drift(traffic())
+    assert airflow.run("m__retrain", "a2"), "waits until drift asks again"
 
 
 def test_the_newest_decision_of_the_gates_counts() -> None:
@@ -294,11 +296,11 @@ def test_a_bad_version_that_was_skipped_for_a_rollout_is_made_once_things_are_qu
         states[-1] = rollout("fine", "promoted")
 
     def made() -> None:
+        assert [run.dag_run_id for run in airflow.kept["m__retrain"]] == [BAD, f"{BAD}-2"], "another was asked for"
         airflow.put(dag_run(f"{BAD}-2", "success"))
         states.append(rollout("bad", "running"))
 
     story(airflow, book, skipped, quiet, made).bad_version(traffic())
-    assert [run.dag_run_id for run in airflow.kept["m__retrain"]] == [BAD, f"{BAD}-2"]
 
 
 def test_a_bad_version_that_an_earlier_demo_began_is_not_made_twice() -> None:
@@ -311,6 +313,15 @@ def test_a_bad_version_that_an_earlier_demo_began_is_not_made_twice() -> None:
         states.append(rollout("bad", "rolled_back"))
 
     story(airflow, book, made).bad_version(traffic())
+    assert [run.dag_run_id for run in airflow.kept["m__retrain"]] == [BAD]
+
+
+def test_a_bad_version_of_an_earlier_demo_that_people_reject_meanwhile_is_not_offered_again() -> None:
+    airflow = FakeAirflow(results={(BAD, "train"): BROKEN})
+    book = ledger(champion=release(), rollouts=[FIRST_ROLLOUT], releases=RELEASES)
+    airflow.put(dag_run(BAD))
+    no = (lambda: airflow.put(dag_run(BAD, "success")), lambda: refusal(book, "bad"))
+    story(airflow, book, lambda: [act() for act in no]).bad_version(traffic())
     assert [run.dag_run_id for run in airflow.kept["m__retrain"]] == [BAD]
 
 
@@ -330,19 +341,20 @@ def test_of_what_drift_asked_for_only_the_newest_counts(first: str) -> None:
     airflow.put(dag_run("a2", "success", kind="asset_triggered"))
     told = story(airflow, refusal(book, "fine"), lambda: airflow.put(dag_run("a3", kind="asset_triggered")))
     told.drift(traffic())
+    assert airflow.run("m__retrain", "a3"), "waits until drift asks again"
 
 
 def test_what_the_gates_blocked_is_not_what_drift_waits_for() -> None:
     airflow, book = FakeAirflow(), ledger(champion=release(), rollouts=[FIRST_ROLLOUT], releases=RELEASES)
     blocking(airflow, book, "a1", "fine", kind="asset_triggered")
     story(airflow, book, lambda: airflow.put(dag_run("a2", kind="asset_triggered"))).drift(traffic())
+    assert airflow.run("m__retrain", "a2"), "waits until drift asks again"
 
 
 def test_after_a_rollback_in_promotion_the_replay_goes_on_at_full_pace_until_drift_asks_again() -> None:
     airflow, flow, paces = FakeAirflow(), traffic(), []
     releases = {**RELEASES, digest_json("next"): release()}
     states = [FIRST_ROLLOUT, rollout("fine", "running")]
-    airflow.put(dag_run("release-fine", dag="m__rollout"))
 
     def then(*changes: Any) -> Any:
         return lambda: (paces.append(flow.pace.hours_per_second), [change() for change in changes])
@@ -356,12 +368,13 @@ def test_after_a_rollback_in_promotion_the_replay_goes_on_at_full_pace_until_dri
     story(
         airflow,
         ledger(champion=release(), rollouts=states, releases=releases),
+        then(run("release-fine")),
         then(run("release-fine", "success"), ends("fine", "rolled_back")),
         then(run("release-next"), lambda: states.append(rollout("next", "running"))),
         then(ends("next", "promoted")),
         then(run("release-next", "success")),
     ).promotion(flow)
-    assert paces == [SLOW, None, SLOW, SLOW], "full pace only while nothing is under way"
+    assert paces == [SLOW, SLOW, None, SLOW, SLOW], "full pace only after the rollback"
     assert flow.pace.hours_per_second == SLOW, "nothing rushes ahead after a promotion"
     assert "rolled back" in SAID.lines[-1]
     assert "until drift asks again" in SAID.lines[-1]
