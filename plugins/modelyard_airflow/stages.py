@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.triggers.temporal import DateTimeTrigger
@@ -12,6 +12,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.bases.skipmixin import SkipMixin
 from airflow.sdk.exceptions import AirflowSkipException
 
+from modelyard.core.errors import Conflict
 from modelyard_airflow.tasks import acting, platform
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ class StageOperator(BaseOperator, SkipMixin):
 
     Between looks the task is deferred to an absolute moment, so a restart of the scheduler or the triggerer neither
     shortens nor prolongs a stage. Entering a stage and looking at it are idempotent: the rollout's state is in the
-    ledger, the task only asks it to go on. A stage that the rollout never comes to is skipped.
+    ledger, the task only asks it to go on. A stage that the rollout never comes to is skipped. While a person has
+    paused the rollout, the task waits to enter its stage, deferred too.
     """
 
     template_fields: Sequence[str] = ("rollout",)
@@ -43,6 +45,13 @@ class StageOperator(BaseOperator, SkipMixin):
 
     def execute(self, context: Context) -> Any:
         """Enter the stage; on a retry, go on from where the ledger says that the rollout stands."""
+        return self._begin(context)
+
+    def again(self, context: Context, event: Any) -> Any:  # noqa: ARG002  Airflow's signature
+        """Try to enter the stage once more, after the wait for a rollout that was paused."""
+        return self._begin(context)
+
+    def _begin(self, context: Context) -> str:
         from modelyard.flows import rollout
 
         here = platform()
@@ -53,7 +62,18 @@ class StageOperator(BaseOperator, SkipMixin):
             raise AirflowSkipException(state.summary)
         if state.action == "fast_track" and state.stage < self.stage != state.next_stage:
             raise AirflowSkipException(f"left out: {state.reason}")
-        return self._go_on(context, acting(rollout.enter)(here, self.rollout, self.stage, datetime.now(UTC)))
+        try:
+            state = acting(rollout.enter)(here, self.rollout, self.stage, datetime.now(UTC))
+        except Conflict as error:
+            state = rollout.read(here, self.rollout)
+            if not state.paused or state.closed:
+                raise
+            self.log.info("%s", error)
+            seconds = max(state.policy.look_every_seconds, 2 * SHORT_SECONDS)
+            self.defer(
+                trigger=DateTimeTrigger(moment=datetime.now(UTC) + timedelta(seconds=seconds)), method_name="again"
+            )
+        return self._go_on(context, state)
 
     def look(self, context: Context, event: Any) -> Any:  # noqa: ARG002  Airflow's signature
         """Look at the stage, after the wait."""

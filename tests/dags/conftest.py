@@ -127,7 +127,7 @@ def stage(
             "MODELYARD_MLFLOW_URI": mlflow_uri,
         }
         settings = Settings.from_env({"MODELYARD_ROOT": str(root), **env})
-        _versions(mlflow_uri, root, 5)
+        _versions(mlflow_uri, root, 6)
         yield Stage(migrated.given(**env), FakePlatform(settings, PostgresLedger(ledger_engine)), gateway)
 
 

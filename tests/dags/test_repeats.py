@@ -14,10 +14,24 @@ from modelyard.rollout.policy import FastTrack
 from modelyard.rollout.state import RolloutState
 from modelyard.wiring import connect
 
-from .conftest import MODEL, Stage
+from .conftest import MODEL, ROOT, Stage
 from .test_runs import Users
 
-FIRST, FAULTY, INSISTED, SHADOW, FAST = 1, 2, 3, 4, 5
+FIRST, FAULTY, INSISTED, SHADOW, FAST, PAUSED = 1, 2, 3, 4, 5, 6
+ENTERING = """
+import json, sys
+from airflow.sdk.exceptions import TaskDeferred
+sys.path.insert(0, sys.argv[1])
+from modelyard_airflow.stages import StageOperator
+tried = []
+task = StageOperator(task_id="stage_0", rollout=sys.argv[2], stage=0)
+for _ in range(2):
+    try:
+        tried.append(task.again({}, None))
+    except TaskDeferred as waits:
+        tried.append([waits.method_name, waits.trigger.moment.isoformat()])
+print(json.dumps(tried))
+"""
 
 
 def _champion(stage: Stage) -> None:
@@ -88,6 +102,18 @@ def test_a_promotion_that_a_person_began_is_ended(stage: Stage) -> None:
     (found,) = stage.run("rollout", release=release)
     assert found["state"] == found["tasks"]["promote"] == "success"
     assert rollout.read(here, opened).status == "promoted"
+
+
+def test_a_stage_waits_for_a_rollout_that_is_paused(stage: Stage) -> None:
+    release = release_for(stage.platform, MODEL, PAUSED, datetime.now(UTC))
+    here = connect(Settings.from_env(stage.airflow.env))
+    opened = rollout.start(here, release, datetime.now(UTC)).id
+    rollout.pause(here, MODEL, "ann", datetime.now(UTC))
+    tried = stage.airflow.run(ENTERING, str(ROOT / "plugins"), opened)
+    assert [method for method, _ in tried] == ["again", "again"]
+    assert all(datetime.fromisoformat(moment) > datetime.now(UTC) for _, moment in tried)
+    assert rollout.read(here, opened).entering == -1
+    assert rollout.abort(here, MODEL, "ann", "enough", datetime.now(UTC)).status == "rolled_back"
 
 
 def test_a_rollout_of_another_models_release_is_refused(stage: Stage) -> None:
