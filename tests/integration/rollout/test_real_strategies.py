@@ -84,6 +84,15 @@ def entered(platform: FakePlatform, opened: RolloutState, number: int) -> Rollou
     return rollout.enter(platform, opened.id, number, datetime.now(UTC))
 
 
+def written(platform: FakePlatform, state: RolloutState, rows: int) -> None:
+    """Waits until the log has so many rows: on a busy machine a look may have enough of them sooner."""
+    for _ in range(200):
+        if len(platform.predictions.rollout(state.model, state.id)) == rows:
+            return
+        time.sleep(0.1)
+    pytest.fail(f"the log has not got {rows} rows")
+
+
 def looked(platform: FakePlatform, state: RolloutState, fine: Callable[[RolloutState], bool]) -> RolloutState:
     """Looks a little over a minute later by the policy's clock, until the log has what was asked."""
     for _ in range(200):
@@ -157,6 +166,7 @@ def test_a_shadow_harms_nobody_and_then_a_test_decides(
     assert rollout.look(platform, state.id, datetime.now(UTC) + timedelta(seconds=61)).action == "hold"
     assert ask(model, replicas, 200, "shadowed") == {1}
     label(model, replicas, 200, "shadowed")
+    written(platform, state, 400)
     state = looked(platform, state, lambda s: s.action == "conclude")
     rows = {m.name: m for m in platform.ledger.rollouts.looks(state.id)[-1].measurements if m.variant == "challenger"}
     assert rows["rows"].evidence == "scored of 400 answered"
