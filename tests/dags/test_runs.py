@@ -19,10 +19,10 @@ def skipped(run: dict[str, Any]) -> set[str]:
 
 
 class Users:
-    """Requests without a pause, until told to stop."""
+    """Requests without a pause, until told to stop; only while the challenger has at least this weight."""
 
-    def __init__(self, gateway: Gateway) -> None:
-        self._gateway, self._done = gateway, threading.Event()
+    def __init__(self, gateway: Gateway, weight: int = 0) -> None:
+        self._gateway, self._weight, self._done = gateway, weight, threading.Event()
         self._thread = threading.Thread(target=self._run)
         self.statuses: list[int] = []
 
@@ -37,6 +37,8 @@ class Users:
     def _run(self) -> None:
         number = 0
         while not self._done.wait(0.01):
+            if self._weight and self._gateway.state(MODEL)["weight"] < self._weight:
+                continue
             number += 1
             far = ROW | {"flight": f"UA{number}", "distance": 8000.0}  # where the broken version fails
             self.statuses.append(self._gateway.predict(MODEL, rows=[far]).status_code)
