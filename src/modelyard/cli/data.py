@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import getpass
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
 from modelyard.cli.output import AsJson, Model, console, emit_json, emit_table, reported
+from modelyard.cli.output import moment as given
 from modelyard.cli.session import platform
 from modelyard.core.digest import short
-from modelyard.core.window import Window, parse_moment
+from modelyard.core.window import Window
 from modelyard.flows import ingest as ingesting
 from modelyard.flows import snapshot as snapshots
 from modelyard.flows import validate as validating
@@ -47,13 +49,25 @@ def snapshot(
     """
     with reported():
         here = platform()
-        moment = parse_moment(as_of) if as_of else here.as_of(model, datetime.now(UTC))
+        moment = given(as_of) if as_of else here.as_of(model, datetime.now(UTC))
         taken = snapshots.take(here, model, moment, Window.parse(window) if window else None)
         if as_json:
             emit_json(taken)
             return
         console.print(f"{taken.content}: {taken.rows} rows of {taken.window}, DVC {taken.dvc_md5}", highlight=False)
         console.print(f"Next: `modelyard data validate {taken.content}`.", highlight=False)
+
+
+@app.command()
+def reset(model: Model) -> None:
+    """Forget what has landed of a model whose file was replaced; the rows are set aside, snapshots stay.
+
+    Example: modelyard data reset my_model
+    """
+    with reported():
+        kept = ingesting.reset(platform(), model, getpass.getuser(), datetime.now(UTC))
+        what = "Nothing has landed." if kept is None else f"What had landed is in {kept}."
+        console.print(f"{what} Next: `modelyard data snapshot {model}` lands the source anew.", highlight=False)
 
 
 @app.command()

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from modelyard.cli.output import AsJson, Model, console, emit_json, emit_table, reported
+from modelyard.cli.output import moment as given
 from modelyard.cli.session import platform
 from modelyard.core.errors import EvidenceMissing
-from modelyard.core.window import parse_moment
 from modelyard.flows import monitor
 
 app = typer.Typer(help="Drift checks and the retrain governor.", no_args_is_help=True)
@@ -25,7 +25,7 @@ def check(model: Model, as_of: AsOf = None, as_json: AsJson = False) -> None:
     """
     with reported():
         here = platform()
-        moment = parse_moment(as_of) if as_of else here.as_of(model, datetime.now(UTC))
+        moment = given(as_of) if as_of else here.as_of(model, datetime.now(UTC))
         decision = monitor.check(here, model, moment, run_key="cli", retraining_open=True)
         if as_json:
             emit_json({"digest": decision.digest, **decision.to_dict()})

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -15,7 +16,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from modelyard.core.errors import ModelyardError
+from modelyard.core.errors import ConfigError, ModelyardError
+from modelyard.core.window import parse_moment
 
 WIDE = 180
 """Columns of a table that goes to a file or a pipe; rich would squeeze it into 80."""
@@ -54,6 +56,18 @@ def emit_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[objec
     for row in rows:
         table.add_row(*(Text(str(cell)) for cell in row))  # as it is: square brackets are no markup
     console.print(table)
+
+
+def moment(text: str) -> datetime:
+    """A moment that a person has given.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    try:
+        return parse_moment(text)
+    except ValueError:
+        raise ConfigError("--as-of", text, "a moment in ISO 8601, such as 2013-04-09 or 2013-04-09T12:00Z") from None
 
 
 @contextmanager

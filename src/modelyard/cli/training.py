@@ -10,10 +10,10 @@ from typing import Annotated
 import typer
 
 from modelyard.cli.output import AsJson, Model, console, emit_json, emit_table, reported
+from modelyard.cli.output import moment as given
 from modelyard.cli.session import platform, settings
 from modelyard.config.project import load_project
 from modelyard.core.digest import short
-from modelyard.core.window import parse_moment
 
 offline = typer.Typer(help="The stages of dvc.yaml: no service is needed.", no_args_is_help=True)
 Folder = Annotated[Path | None, typer.Option(help="Folder that the stages share; by default <home>/offline/<model>.")]
@@ -35,7 +35,7 @@ def train(
         from modelyard.flows import train as flows
 
         here = platform()
-        moment = parse_moment(as_of) if as_of else here.as_of(model, datetime.now(UTC))
+        moment = given(as_of) if as_of else here.as_of(model, datetime.now(UTC))
         release = flows.train(here, model, snapshot, as_of=moment, reason=reason, author=getpass.getuser())
         if as_json:
             emit_json(release)
@@ -60,7 +60,7 @@ def evaluate(
 
         here = platform()
         release = here.ledger.releases.by_version(model, version)
-        digest = flows.evaluate(here, release.digest, as_of=parse_moment(as_of) if as_of else release.as_of)
+        digest = flows.evaluate(here, release.digest, as_of=given(as_of) if as_of else release.as_of)
         evidence = flows.read_evidence(here, model, digest)
         if as_json:
             emit_json({"evidence": digest, "measurements": evidence.measurements})
@@ -90,7 +90,7 @@ def offline_snapshot(model: Model, as_of: AsOf = None, folder: Folder = None) ->
     with reported():
         from modelyard.flows import offline as flows
 
-        moment = parse_moment(as_of) if as_of else None
+        moment = given(as_of) if as_of else None
         made = flows.snapshot(load_project(model, settings()), _place(model, folder) / "snapshot", moment)
         console.print(f"{made.content}: {made.rows} rows of {made.window}", highlight=False)
 

@@ -11,7 +11,7 @@ from modelyard.core.errors import ConfigError, Conflict, EvidenceMissing
 from modelyard.core.records import Snapshot
 from modelyard.core.window import Window
 from modelyard.data.source import landing_zone
-from modelyard.flows.ingest import catch_up
+from modelyard.flows.ingest import catch_up, require_in_source
 from modelyard.ports.platform import Platform
 
 
@@ -24,6 +24,7 @@ def take(platform: Platform, model: str, as_of: datetime, window: Window | None 
 
     Raises:
         EvidenceMissing: nothing of the window has landed.
+        Conflict: rows have landed that are not in the model's file any more.
     """
     project = load_project(model, platform.settings)
     catch_up(platform, model, as_of)
@@ -33,6 +34,7 @@ def take(platform: Platform, model: str, as_of: datetime, window: Window | None 
         raise EvidenceMissing(
             f"no row of {model} in {window} was known by {as_of.isoformat()}; see the source in its model.yaml"
         )
+    require_in_source(project, rows)
     snapshot = platform.datasets.put(model, window, as_of, rows)
     platform.ledger.snapshots.add(snapshot)
     return snapshot
