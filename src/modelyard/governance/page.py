@@ -28,9 +28,9 @@ def body(release: Release, gates: Decision, risk: RiskAssessment, policy: Govern
         f"**{risk.level.capitalize()} risk**: {people}.",
         *(f"- {r.trigger}: {r.detail}" for r in risk.reasons),
         "",
-        "| gate | outcome | reason |",
-        "|---|---|---|",
-        *(_row(v) for v in sorted(gates.verdicts, key=_succeeded)),
+        "| gate | severity | outcome | reason |",
+        "|---|---|---|---|",
+        *(_row(v) for v in sorted(gates.verdicts, key=_urgency)),
         "",
         f"[Version {release.version} in MLflow]({page}), run `{release.mlflow_run_id}`." if registry else "",
         "",
@@ -42,8 +42,10 @@ def body(release: Release, gates: Decision, risk: RiskAssessment, policy: Govern
 
 def _row(verdict: Verdict) -> str:
     reason = verdict.reason.replace("|", "\\|").replace("\n", " ")
-    return f"| {verdict.check} | {verdict.outcome.value} | {reason} |"
+    severity = f"{verdict.severity.value}{' (dry run)' if verdict.dry_run else ''}"
+    return f"| {verdict.check} | {severity} | {verdict.outcome.value} | {reason} |"
 
 
-def _succeeded(verdict: Verdict) -> bool:
-    return verdict.outcome is Outcome.SUCCESSFUL
+def _urgency(verdict: Verdict) -> tuple[bool, bool, int]:
+    """What did not succeed first, what counts before what only tries out, the gravest before the rest."""
+    return verdict.outcome is Outcome.SUCCESSFUL, verdict.dry_run, -verdict.severity.rank

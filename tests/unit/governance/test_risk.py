@@ -11,7 +11,7 @@ import pytest
 from modelyard.config.policies import load_policy
 from modelyard.config.settings import Settings
 from modelyard.core.records import Release
-from modelyard.core.verdict import Decision, Measurement, Outcome, Verdict
+from modelyard.core.verdict import Decision, Measurement, Outcome, Severity, Verdict
 from modelyard.governance.page import body, title
 from modelyard.governance.policy import GovernancePolicy
 from modelyard.governance.risk import RiskAssessment, assess_risk, changed_fields
@@ -178,7 +178,29 @@ def test_the_page_shows_what_changed_what_failed_first_and_what_the_answer_binds
     found = assess(release(), after=SIGNATURE | {"threshold": 0.4}, decision=decision)
     text = body(release(), decision, found, POLICY, "http://mlflow.example/")
     assert title(release()) == "flight_delay 1.2.0 (version 2): approve this release?"
-    assert text.index("| overfitting | failed | 0.2 \\| too much |") < text.index("| it | successful")
+    assert text.index("| overfitting | blocker | failed | 0.2 \\| too much |") < text.index(
+        "| it | blocker | successful"
+    )
     for part in ("High risk", "2 people", "threshold: 0.5 -> 0.4", release().digest, decision.digest):
         assert part in text
     assert "http://mlflow.example/#/models/flight_delay/versions/2" in text
+
+
+def test_the_question_shows_failed_blockers_before_failed_warnings() -> None:
+    def failed(check: str, **over: object) -> Verdict:
+        return checked(difference(0.1), Outcome.FAILED).model_copy(update={"check": check, **over})
+
+    decision = gates(
+        failed("tried", dry_run=True),
+        failed("small", severity=Severity.WARNING),
+        failed("grave"),
+        checked(difference(0.1)),
+    )
+    text = body(release(), decision, assess(release(), decision=decision), POLICY, "")
+    rows = [
+        "| grave | blocker | failed",
+        "| small | warning | failed",
+        "| tried | blocker (dry run) | failed",
+        "| it |",
+    ]
+    assert sorted(rows, key=text.index) == rows
