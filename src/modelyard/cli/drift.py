@@ -9,7 +9,7 @@ import typer
 
 from modelyard.cli.output import AsJson, Model, console, emit_json, emit_table, reported
 from modelyard.cli.output import moment as given
-from modelyard.cli.session import platform
+from modelyard.cli.session import platform, platform_of
 from modelyard.core.errors import EvidenceMissing
 from modelyard.flows import monitor
 
@@ -43,7 +43,7 @@ def history(
     Example: modelyard drift history flight_delay
     """
     with reported():
-        checks = platform().ledger.journal.checks(model)[-limit:]
+        checks = platform_of(model).ledger.journal.checks(model)[-limit:]
         if as_json:
             emit_json(checks)
             return
@@ -63,7 +63,7 @@ def explain(model: Model) -> None:
     Example: modelyard drift explain flight_delay
     """
     with reported():
-        found = platform().ledger.journal.decisions(model, "governor")
+        found = platform_of(model).ledger.journal.decisions(model, "governor")
         if not found:
             raise EvidenceMissing(f"{model} has not been checked yet; the monitoring DAG checks it each hour")
         console.print(f"as of {found[-1].as_of:%Y-%m-%d %H:%M} UTC", highlight=False)

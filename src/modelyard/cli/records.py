@@ -9,10 +9,11 @@ from typing import Annotated
 import typer
 
 from modelyard.cli.output import AsJson, Model, console, emit_json, emit_table, reported
-from modelyard.cli.session import platform
+from modelyard.cli.session import platform, platform_of
 from modelyard.core.digest import short
 from modelyard.core.errors import NotFound
 from modelyard.core.records import AuditEvent
+from modelyard.ports.platform import Platform
 
 
 def audit(
@@ -25,7 +26,7 @@ def audit(
     Example: modelyard audit flight_delay --limit 20
     """
     with reported():
-        events = platform().ledger.journal.audit_log(model, limit)
+        events = _here(model).ledger.journal.audit_log(model, limit)
         if as_json:
             emit_json([{"seq": seq, **event.to_dict()} for seq, event in events])
             return
@@ -47,7 +48,7 @@ def incidents(
     Example: modelyard incidents --all
     """
     with reported():
-        found = platform().ledger.journal.incidents(model, open_only=not everything)
+        found = _here(model).ledger.journal.incidents(model, open_only=not everything)
         if as_json:
             emit_json([{"id": number, "state": state, **incident.to_dict()} for number, state, incident in found])
             return
@@ -89,7 +90,7 @@ def decisions(
     Example: modelyard decisions flight_delay --kind gates
     """
     with reported():
-        found = platform().ledger.journal.decisions(model, kind)
+        found = platform_of(model).ledger.journal.decisions(model, kind)
         if as_json:
             emit_json([{"digest": decision.digest, **decision.to_dict()} for decision in found])
             return
@@ -106,7 +107,7 @@ def releases(model: Model, as_json: AsJson = False) -> None:
     Example: modelyard releases flight_delay
     """
     with reported():
-        here = platform()
+        here = platform_of(model)
         champion = here.ledger.releases.champion(model)
         found = here.ledger.releases.history(model)
         if as_json:
@@ -133,3 +134,7 @@ def reconcile(model: Model, as_json: AsJson = False) -> None:
             emit_json(changed)
             return
         emit_table(f"Mended in MLflow for {model}", ("what",), [(line,) for line in changed], empty="They agree.")
+
+
+def _here(model: str | None) -> Platform:
+    return platform() if model is None else platform_of(model)

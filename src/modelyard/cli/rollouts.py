@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from modelyard.cli.output import AsJson, Model, console, emit_json, emit_table, reported
-from modelyard.cli.session import platform
+from modelyard.cli.session import platform_of
 from modelyard.core.errors import NotFound
 from modelyard.flows import rollout as flows
 from modelyard.rollout.display import COLUMNS, LABEL, for_people, table
@@ -28,7 +28,7 @@ def status(model: Model, as_json: AsJson = False) -> None:
     Example: modelyard rollout status flight_delay
     """
     with reported():
-        here = platform()
+        here = platform_of(model)
         history = here.ledger.rollouts.history(model)
         if not history:
             raise NotFound("rollout of", model, hint="An approved release starts one.")
@@ -55,7 +55,7 @@ def history(model: Model, as_json: AsJson = False) -> None:
     Example: modelyard rollout history flight_delay --json
     """
     with reported():
-        here = platform()
+        here = platform_of(model)
         states = [RolloutState.model_validate(body) for body in here.ledger.rollouts.history(model)]
         if as_json:
             emit_json([{**state.to_dict(), "looks": here.ledger.rollouts.looks(state.id)} for state in states])
@@ -84,7 +84,7 @@ def abort(model: Model, why: Why) -> None:
     Example: modelyard rollout abort flight_delay --why "complaints from the desk"
     """
     with reported():
-        _say(flows.abort(platform(), model, _me(), why, datetime.now(UTC)))
+        _say(flows.abort(platform_of(model), model, _me(), why, datetime.now(UTC)))
 
 
 @app.command()
@@ -94,7 +94,7 @@ def promote(model: Model, why: Why) -> None:
     Example: modelyard rollout promote flight_delay --why "labels are a week late; reviewed by hand"
     """
     with reported():
-        here = platform()
+        here = platform_of(model)
         rollout = here.ledger.rollouts.current(model)
         if rollout is None:
             raise NotFound("open rollout of", model)
@@ -110,7 +110,7 @@ def revert(model: Model, why: Why, to: To = None, by: By = "") -> None:
     Example: modelyard rollout revert flight_delay --to 1 --by ann --why "delays are answered in hours"
     """
     with reported():
-        _say(flows.revert(platform(), model, by or _me(), why, datetime.now(UTC), to=to))
+        _say(flows.revert(platform_of(model), model, by or _me(), why, datetime.now(UTC), to=to))
 
 
 @app.command()
@@ -120,7 +120,7 @@ def pause(model: Model) -> None:
     Example: modelyard rollout pause flight_delay
     """
     with reported():
-        _say(flows.pause(platform(), model, _me(), datetime.now(UTC)))
+        _say(flows.pause(platform_of(model), model, _me(), datetime.now(UTC)))
 
 
 @app.command()
@@ -130,7 +130,7 @@ def resume(model: Model) -> None:
     Example: modelyard rollout resume flight_delay
     """
     with reported():
-        _say(flows.pause(platform(), model, _me(), datetime.now(UTC), paused=False))
+        _say(flows.pause(platform_of(model), model, _me(), datetime.now(UTC), paused=False))
 
 
 @app.command()
@@ -140,7 +140,7 @@ def restore(model: Model) -> None:
     Example: modelyard rollout restore flight_delay
     """
     with reported():
-        states: dict[str, Any] = flows.restore(platform(), model, datetime.now(UTC))
+        states: dict[str, Any] = flows.restore(platform_of(model), model, datetime.now(UTC))
         for name, state in states.items():
             console.print(f"{name}: generation {state.generation}, weight {state.weight / 100:g}%", highlight=False)
 

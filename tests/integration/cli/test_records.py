@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -124,6 +125,29 @@ def test_what_cannot_be_done_is_said_in_a_line_and_exits_with_1(
     assert result.exit_code == 1
     assert says in " ".join(result.output.split())
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["rollout", "history"], ["rollout", "status"], ["rollout", "abort", "--why", "x"], ["decisions"], ["incidents"],
+        ["audit"], ["releases"], ["drift", "history"], ["drift", "explain"],
+    ],
+)  # fmt: skip
+def test_a_model_that_nobody_knows_is_an_error_that_lists_those_that_are(
+    ledger: PostgresLedger, arguments: list[str]
+) -> None:
+    unknown = runner.invoke(app, [*arguments, "flights"])
+    assert unknown.exit_code == 1
+    assert "NotFound: no model 'flights'. Known: toy." in " ".join(unknown.output.split())
+    assert "Did you mean 'toy'?" in runner.invoke(app, [*arguments, "toys"]).output
+
+
+def test_the_records_of_a_model_whose_folder_is_gone_can_still_be_read(ledger: PostgresLedger, tmp_path: Path) -> None:
+    crowned(ledger)
+    shutil.rmtree(tmp_path / "projects" / "toy")
+    assert "1.0.0" in run("releases", "toy")
+    assert "none." in run("decisions", "toy")
 
 
 def test_a_gateway_that_does_not_answer_is_said_so(ledger: PostgresLedger, monkeypatch: pytest.MonkeyPatch) -> None:

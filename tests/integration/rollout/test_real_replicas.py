@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from modelyard.adapters.db.ledger import PostgresLedger
 from modelyard.adapters.gateway_fleet import GatewayFleet
-from modelyard.cli import app, rollouts
+from modelyard.cli import app, session
 from modelyard.core.errors import Unavailable
 from modelyard.flows import rollout
 
@@ -74,7 +74,7 @@ def test_killed_replicas_come_back_to_what_they_acknowledged(
     assert versions(replicas) == [3, 3]
 
     # The way back, from the command line, with a replica that dies and comes back in between.
-    monkeypatch.setattr(rollouts, "platform", lambda: platform)
+    monkeypatch.setattr(session, "platform", lambda: platform)
     command = ["rollout", "revert", MODEL, "--by", "ann", "--why", "answers are wrong"]
     two.kill()
     failed = CliRunner().invoke(app, command)
