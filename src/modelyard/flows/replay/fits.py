@@ -1,8 +1,9 @@
 """The fits that every policy of a replay draws on: made once for each family, seed and week, and kept on disk.
 
-A fit at the start of a week sees the trailing window of ``params.yaml`` as it was known then, and forecasts all rows
-that come after. Its forecasts are one file, written at once, named by a digest of everything that could change them: an
-interrupted run goes on where it was, and a changed network is fitted anew.
+A fit at the start of a week sees the trailing window of ``params.yaml`` as it was known then. It forecasts all rows that
+come after, and those of the four weeks before, by which it may be recalibrated at once. Its forecasts are one file,
+written at once, named by a digest of everything that could change them: an interrupted run goes on where it was, and a
+changed network is fitted anew.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from modelyard.training.params import TrainParams, read_params
 
 Logits = npt.NDArray[np.float32]
 
+LEAD_WEEKS = 4
+
 
 @dataclass(frozen=True)
 class Fits:
@@ -36,11 +39,15 @@ class Fits:
     say: Callable[[str], None]
 
     def logits(self, family: str, seed: int, week: int) -> Logits:
-        """The calibrated logit of every row from the first of ``week`` on, made if it is not there yet."""
+        """The logit of every row from ``begin(week)`` on, made if it is not there yet."""
         path = self.path(family, seed, week)
         if not path.is_file():
             self._make(family, seed, week, path)
         return np.asarray(np.load(path), dtype=np.float32)
+
+    def begin(self, week: int) -> int:
+        """The place of the first row that a fit of this week forecasts."""
+        return self.past.first(max(0, week - LEAD_WEEKS))
 
     def make(self, wanted: Iterable[tuple[str, int, int]]) -> None:
         """Make what is missing of these, in this order."""
@@ -77,7 +84,7 @@ class Fits:
         params = self._params(seed)
         rows, window = self.past.seen(week, params.window_days)
         forecast = FAMILIES[family](self.past, rows, window, params)
-        values = forecast(self.past.frame.iloc[self.past.first(week) :]).astype(np.float32)
+        values = forecast(self.past.frame.iloc[self.begin(week) :]).astype(np.float32)
         path.parent.mkdir(parents=True, exist_ok=True)
         scratch = path.with_suffix(f".{os.getpid()}.tmp")
         with scratch.open("wb") as file:
