@@ -1,7 +1,7 @@
 """The fits that every policy of a replay draws on: made once for each family, seed and week, and kept on disk.
 
-A fit at the start of a week sees the trailing window of ``params.yaml`` as it was known then. It forecasts all rows that
-come after, and those of the four weeks before, by which it may be recalibrated at once. Its forecasts are one file,
+A fit at the start of a week sees the trailing window of ``params.yaml`` as it was known then. It forecasts all rows
+that come after, and those of the four weeks before, by which it may be recalibrated at once. Its forecasts are one file,
 written at once, named by a digest of everything that could change them: an interrupted run goes on where it was, and a
 changed network is fitted anew.
 """
@@ -69,7 +69,7 @@ class Fits:
     @cached_property
     def _digests(self) -> dict[str, str]:
         params = self._params(0).model_dump(mode="json")
-        common = {"rows": self.past.digest, "code": _code("flows/replay/families.py")}
+        common = {"rows": self.past.digest, "lead": LEAD_WEEKS, "code": _code("flows/replay/families.py")}
         own = _code("training", "release/encode.py", "release/signature.py")
         return {
             "logistic": digest_json(common | {"window_days": params["window_days"]}),
