@@ -153,9 +153,9 @@ def measure(platform: Platform, state: RolloutState, now: datetime) -> list[Meas
     """What a look is based on. A replica that is behind is brought to the wanted route first."""
     states, healthy = fleet_checks.replicas(platform, state, now)
     if state.strategy == "first":
-        return [_smoke(platform, state), healthy, *fleet_checks.ask(platform, state)]
+        return [_smoke(platform, state, healthy), healthy, *fleet_checks.ask(platform, state, healthy)]
     frame = platform.predictions.rollout(state.model, state.id)
-    smoked = [_smoke(platform, state)] if state.strategy == "blue_green" else []
+    smoked = [_smoke(platform, state, healthy)] if state.strategy == "blue_green" else []
     return [
         *smoked,
         *measurements(state, states, frame, now, _thresholds(state)),
@@ -266,7 +266,10 @@ def _thresholds(state: RolloutState) -> dict[str, float]:
     return {"champion": threshold(state.champion), "challenger": threshold(state.challenger)}
 
 
-def _smoke(platform: Platform, state: RolloutState) -> Measurement:
+def _smoke(platform: Platform, state: RolloutState, healthy: Measurement) -> Measurement:
+    """Of all replicas or of none: one that hangs is not waited for once more."""
+    if healthy.value != healthy.n:
+        return Measurement(name="smoke", value=None, why=f"not every replica follows the split: {healthy.evidence}")
     try:
         return smoke(platform, state.model, state.challenger, "champion" if state.champion is None else "challenger")
     except (Unavailable, Conflict) as error:  # a replica that has tripped refuses to ask the challenger
