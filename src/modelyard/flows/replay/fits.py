@@ -1,9 +1,9 @@
 """The fits that every policy of a replay draws on: made once for each family, seed and week, and kept on disk.
 
 A fit at the start of a week sees the trailing window of ``params.yaml`` as it was known then. It forecasts all rows
-that come after, and those of the four weeks before, by which it may be recalibrated at once. Its forecasts are one file,
-written at once, named by a digest of everything that could change them: an interrupted run goes on where it was, and a
-changed network is fitted anew.
+that come after, and those of the four weeks before, by which it may be recalibrated at once. Its forecasts are one
+file, written at once, named by a digest of everything that could change them: an interrupted run goes on where it was,
+and a changed network is fitted anew.
 """
 
 from __future__ import annotations
