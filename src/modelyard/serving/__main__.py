@@ -15,6 +15,7 @@ import uvicorn
 
 from modelyard.config.settings import Settings
 from modelyard.core.errors import ConfigError, ModelyardError
+from modelyard.core.probes import probe_token
 from modelyard.serving.app import App
 from modelyard.serving.control import Control
 from modelyard.serving.log import PredictionLog
@@ -53,7 +54,8 @@ def server(args: argparse.Namespace, settings: Settings) -> uvicorn.Server:
     gc.set_threshold(20_000, 20, 20)
     log = PredictionLog(settings.prediction_log, args.replica, rows=args.log_rows, seconds=args.log_seconds)
     control = Control(args.replica, settings.home / "gateway" / args.replica, log, store_for(settings))
-    app = App(control, log, Metrics(control, log), token_hash(settings.admin_token_file))
+    admin, probe = token_hashes(settings.admin_token_file)
+    app = App(control, log, Metrics(control, log), admin, probe_hash=probe)
     config = uvicorn.Config(
         app,
         host=args.host,
@@ -73,20 +75,20 @@ def server(args: argparse.Namespace, settings: Settings) -> uvicorn.Server:
     return uvicorn.Server(config)
 
 
-def token_hash(path: Path | None) -> bytes | None:
-    """The SHA-256 of the admin token; None switches the admin API off.
+def token_hashes(path: Path | None) -> tuple[bytes | None, bytes | None]:
+    """The SHA-256 of the admin token and of the probe token; without a file both are off.
 
     Raises:
         ConfigError: the file is absent or holds too short a token.
     """
     if path is None:
-        return None
+        return None, None
     if not path.is_file():
         raise ConfigError("MODELYARD_ADMIN_TOKEN_FILE", str(path), "an existing file", where="environment")
     token = path.read_text(encoding="utf-8").strip()
     if len(token) < 16:
         raise ConfigError("MODELYARD_ADMIN_TOKEN_FILE", str(path), "a file with a token of 16 characters or more")
-    return sha256(token.encode()).digest()
+    return sha256(token.encode()).digest(), sha256(probe_token(token).encode()).digest()
 
 
 if __name__ == "__main__":

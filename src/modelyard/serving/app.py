@@ -13,11 +13,13 @@ from typing import Any
 import msgspec
 from pydantic import Field, ValidationError
 
+from modelyard.core import probes
 from modelyard.core.value import Value
 from modelyard.ports.fleet import Route
 from modelyard.serving import pages
 from modelyard.serving.control import Control
 from modelyard.serving.errors import Refusal, busy
+from modelyard.serving.ids import HEADER, request_id, safe
 from modelyard.serving.lane import Reply
 from modelyard.serving.log import Label, PredictionLog
 from modelyard.serving.metrics import Metrics
@@ -37,6 +39,11 @@ SETTLE_S = 5.0
 _SHEDDABLE = ("predict", "feedback")
 """What counts towards the capacity and is refused past it. Health, pages and the admin API are answered always."""
 _JSON = (b"content-type", b"application/json")
+_PROBE = probes.HEADER.lower().encode()
+_NO_PROBE = (
+    '"probe": true is for the platform\'s own checks, which show its token: no user may keep a request out of the log '
+    "and the comparison. Leave it out"
+)
 _log = logging.getLogger(__name__)
 _encoder = msgspec.json.Encoder()
 
@@ -58,8 +65,10 @@ class App:
         metrics: Metrics,
         token_hash: bytes | None,
         most: int = MOST_IN_FLIGHT,
+        probe_hash: bytes | None = None,
     ) -> None:
         self._control, self._log, self._metrics, self._token_hash = control, log, metrics, token_hash
+        self._probe_hash = probe_hash
         self._most = most
         self.draining = False
         control.on_answered = metrics.answered
@@ -68,10 +77,10 @@ class App:
         """Whether ``take`` may be asked for this request target."""
         return target in self._control.by_target
 
-    def take(self, target: bytes, body: bytes, reply: Reply) -> bool:
+    def take(self, target: bytes, body: bytes, reply: Reply, request_id: str = "") -> bool:
         """Answer a POST with this whole body the quick way (``Lane.take``); False where it has to come by ASGI."""
         served = self._control.by_target.get(target)
-        if served is None or self._metrics.in_flight >= self._most or not served.take(body, reply):
+        if served is None or self._metrics.in_flight >= self._most or not served.take(body, reply, request_id):
             return False
         self._metrics.in_flight += 1
         return True
@@ -105,6 +114,8 @@ class App:
             self._metrics.in_flight -= counted
         known = model if model in self._control.served else ""
         self._metrics.count(known, kind, status, time.perf_counter() - start)
+        if safe(given_id := _header(scope["headers"], HEADER)):
+            headers.append((HEADER, given_id))
         headers.append((b"content-length", b"%d" % len(body)))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
@@ -112,8 +123,11 @@ class App:
     async def _answer(self, scope: Scope, receive: Receive, model: str, kind: str) -> tuple[int, Headers, bytes]:
         method = scope["method"]
         if kind == "predict" and method == "POST":
-            served = self._control.find(model)
-            answer = await served.predict(read_predict(await _body(scope, receive)))
+            served, given_id = self._control.find(model), request_id(scope["headers"])
+            request = read_predict(await _body(scope, receive))
+            if request.probe and not self._trusted(scope["headers"]):
+                raise Refusal(403, "probe_refused", _NO_PROBE, field="probe", value=True, accepted=False)
+            answer = await served.predict(request, given_id)
             return 200, [_JSON], _encoder.encode(answer)
         if kind == "feedback" and method == "POST":
             return 202, [_JSON], _encoder.encode(self._feedback(model, await _body(scope, receive)))
@@ -139,12 +153,15 @@ class App:
         if self._token_hash is None:
             message = "the admin API is off: set MODELYARD_ADMIN_TOKEN_FILE and start again"
             raise Refusal(403, "admin_off", message)
-        given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
-        # Both sides are hashed, so that neither length nor content shows in the time that comparing takes.
-        if not hmac.compare_digest(sha256(given.removeprefix(b"Bearer ")).digest(), self._token_hash):
+        if not _matches(_header(scope["headers"], b"authorization").removeprefix(b"Bearer "), self._token_hash):
             raise Refusal(
                 401, "unauthorised", "a valid bearer token is needed", headers=((b"www-authenticate", b"Bearer"),)
             )
+
+    def _trusted(self, headers: Headers) -> bool:
+        """Whether the platform itself asks: by the admin token, or through the edge by the one derived from it."""
+        admin, probe = _header(headers, b"authorization").removeprefix(b"Bearer "), _header(headers, _PROBE)
+        return _matches(admin, self._token_hash) or _matches(probe, self._probe_hash)
 
     async def _admin(self, method: str, scope: Scope, receive: Receive, model: str) -> tuple[int, Headers, bytes]:
         verb = scope["path"].rsplit("/", 1)[-1]
@@ -215,6 +232,15 @@ def _target(path: str) -> tuple[str, str]:
     if len(parts) == 6 and parts[1:4] == ["admin", "v1", "models"]:
         return parts[4], "admin"
     return "", "page"
+
+
+def _header(headers: Headers, wanted: bytes) -> bytes:
+    return next((value for name, value in headers if name == wanted), b"")
+
+
+def _matches(given: bytes, hashed: bytes | None) -> bool:
+    # Both sides are hashed, so that neither length nor content shows in the time that comparing takes.
+    return hashed is not None and hmac.compare_digest(sha256(given).digest(), hashed)
 
 
 async def _body(scope: Scope, receive: Receive) -> bytes:

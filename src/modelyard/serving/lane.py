@@ -35,8 +35,8 @@ Count = Callable[[str, int, Sequence[float]], None]
 """Is told of answers: the model, their status, the seconds that each took."""
 
 
-Waiting = tuple[Values, int, int, bool, Reply, float]
-"""A request that waits for the end of its turn: row, event and arrival in microseconds, probe, reply, start."""
+Waiting = tuple[Values, int, int, str, Reply, float]
+"""A request that waits for the end of its turn: row, event and arrival in microseconds, id, reply, start."""
 
 
 class _Turn:
@@ -46,19 +46,14 @@ class _Turn:
     asked: Asked
 
     def __init__(self, waiting: Sequence[Waiting]) -> None:
-        self.rows, self._event_us, self._served_us, probes, replies, self.starts = zip(*waiting, strict=True)
+        self.rows, self._event_us, self._served_us, self._ids, replies, self.starts = zip(*waiting, strict=True)
         self.places = list(range(len(waiting)))
         self.replies: list[Reply | None] = list(replies)
-        self.probes = {place for place in self.places if probes[place]} if True in probes else set()
 
-    def counted(self, places: Sequence[int]) -> int:
-        """How many of them count for or against a version: a probe does not."""
-        return len(places) - sum(place in self.probes for place in places) if self.probes else len(places)
-
-    def encode(self, typed: TypedRows, ids: list[str]) -> None:
+    def encode(self, typed: TypedRows) -> None:
         """Make tensors of the rows."""
         self.encoded, keys = typed.encode(self.rows)
-        self.asked = Asked((), keys, ids, list(self._event_us), list(self._served_us))
+        self.asked = Asked((), keys, list(self._ids), list(self._event_us), list(self._served_us))
 
 
 class Lane:
@@ -74,8 +69,11 @@ class Lane:
         if live.challenger is not None:
             self._challenger = Template(self._model, "challenger", live.challenger.scorer)
 
-    def take(self, body: bytes, reply: Reply) -> bool:
-        """Whether this is a plain request; then ``reply`` is called once, with status and body, in a later turn."""
+    def take(self, body: bytes, reply: Reply, request_id: str = "") -> bool:
+        """Whether this is a plain request; then ``reply`` is called once, with status and body, in a later turn.
+
+        ``request_id`` is the client's own, or empty.
+        """
         try:
             request = self._decode(body)
         except NOT_PLAIN:
@@ -88,7 +86,7 @@ class Lane:
         if not self._waiting:
             self._loop.call_soon(self._flush)
         row = values(request.rows[0])
-        self._waiting.append((row, event_us, served_us, request.probe, reply, time.perf_counter()))
+        self._waiting.append((row, event_us, served_us, request_id or self._new_id(), reply, time.perf_counter()))
         return True
 
     def _flush(self) -> None:
@@ -97,7 +95,7 @@ class Lane:
         self._safely(turn, turn.places, self._split, turn)
 
     def _split(self, turn: _Turn) -> None:
-        turn.encode(self._typed, [self._new_id() for _ in turn.places])
+        turn.encode(self._typed)
         mine, theirs = self._live.split(turn.asked.keys)
         if mine:
             self._safely(turn, mine, self._by_champion, turn, mine)
@@ -115,7 +113,7 @@ class Lane:
     def _by_champion(self, turn: _Turn, places: list[int], error: str = "") -> None:
         tally, scorer = self._live.champion.tally, self._live.champion.scorer
         if not error:
-            tally.rows += turn.counted(places)
+            tally.rows += len(places)
         encoded = turn.encoded if len(places) == len(turn.places) else turn.encoded.take(places)
         try:
             scores = scorer.score(encoded)
@@ -132,7 +130,7 @@ class Lane:
 
     def _failed(self, turn: _Turn, places: list[int], failure: Exception) -> None:
         scorer, tally = self._live.champion.scorer, self._live.champion.tally
-        tally.errors += turn.counted(places)
+        tally.errors += len(places)
         _log.error("%s version %d failed", self._model, scorer.version, exc_info=failure)
         self._refuse(turn, places, Refusal(500, "version_failed", f"version {scorer.version} failed: {failure}"))
 
@@ -158,15 +156,15 @@ class Lane:
             self._by_champion(turn, places, f"challenger not asked: {full}")
             return
         except Exception as failure:  # noqa: BLE001  no fault of a challenger may reach a user, whatever it is
-            challenger.tally.rows += turn.counted(places)
-            challenger.tally.errors += turn.counted(places)
+            challenger.tally.rows += len(places)
+            challenger.tally.errors += len(places)
             self._by_champion(turn, places, f"challenger: {type(failure).__name__}: {failure}")
             return
-        challenger.tally.rows += turn.counted(places)
+        challenger.tally.rows += len(places)
         part, bad = _parted(Part(places, "challenger", challenger.scorer, scores, encoded))
         challenger.guard.outputs(len(bad.places), len(places))
         if bad.places:
-            challenger.tally.errors += turn.counted(bad.places)
+            challenger.tally.errors += len(bad.places)
             self._by_champion(turn, bad.places, "challenger: InvalidOutput: 1 of 1 scores are no probability")
         if self._challenger is not None:
             self._answer(turn, part, self._challenger)
@@ -179,9 +177,6 @@ class Lane:
             if reply is not None:
                 reply(200, template.fill(asked.keys[place], asked.ids[place], score))
         self._count(self._model, 200, seconds)
-        if turn.probes:
-            kept = [at for at, place in enumerate(part.places) if place not in turn.probes]
-            part, seconds = _some(part, kept), [seconds[at] for at in kept]
         if part.places:
             self._keep(self._live, part, asked, [1e3 * s for s in seconds])
 

@@ -13,7 +13,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from modelyard.serving.heads import HeadLimits
+from modelyard.serving.ids import HEADER, safe
 
 _HEAD = b"%bcontent-type: application/json\r\ncontent-length: %d\r\n%b\r\n%b"
 _CLOSE = b"connection: close\r\n"
@@ -26,8 +29,11 @@ class Taker(Protocol):
         """Whether ``take`` may be asked for this request target."""
         ...
 
-    def take(self, target: bytes, body: bytes, reply: Callable[[int, bytes], None]) -> bool:
-        """True: ``reply`` will be called once, in a later turn of the loop. False: ask by ASGI."""
+    def take(self, target: bytes, body: bytes, reply: Callable[[int, bytes], None], request_id: str = "") -> bool:
+        """True: ``reply`` will be called once, in a later turn of the loop. False: ask by ASGI.
+
+        ``request_id`` is the client's own, where it sent one.
+        """
         ...
 
 
@@ -39,10 +45,10 @@ def connection(taker: Taker) -> Any:
 class _Taken:
     """A request that was taken: its reply, standing where uvicorn keeps the cycle of the request under way."""
 
-    __slots__ = ("_connection", "disconnected", "keep_alive", "message_event", "response_complete")
+    __slots__ = ("_connection", "disconnected", "given_id", "keep_alive", "message_event", "response_complete")
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, connection: Connection, given_id: bytes) -> None:
+        self._connection, self.given_id = connection, given_id
         self.disconnected = self.response_complete = False
         self.keep_alive = True
         self.message_event = _NOBODY_WAITS
@@ -51,7 +57,7 @@ class _Taken:
         """Write the response."""
         self.response_complete = True
         if not self.disconnected:
-            self._connection.write_response(status, body, keep_alive=self.keep_alive)
+            self._connection.write_response(status, body, self.given_id, keep_alive=self.keep_alive)
 
 
 class _NobodyWaits:
@@ -62,13 +68,14 @@ class _NobodyWaits:
 _NOBODY_WAITS = _NobodyWaits()
 
 
-class Connection(HttpToolsProtocol):
+class Connection(HeadLimits):
     """One connection."""
 
     def __init__(self, taker: Taker, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._taker = taker
         self._body: bytes | None = None
+        self._given_id = b""
         self._taken: _Taken | None = None
         self._idle_since = 0.0
         self._idle_timer: TimerHandle | None = None
@@ -78,15 +85,26 @@ class Connection(HttpToolsProtocol):
         super().data_received(data)
         if self._body is not None:
             body, self._body = self._body, None
-            if not self.transport.is_closing():  # as after a malformed request
+            if not (self._refused or self.transport.is_closing()):  # as after a malformed request
                 self._by_asgi(body)
 
     def on_message_begin(self) -> None:
         """As uvicorn does, less the scope, which only ASGI needs."""
-        self.url, self.headers, self.expect_100_continue = b"", [], False
+        self.url, self.headers, self.expect_100_continue, self._given_id = b"", [], False, b""
+        self.begin_head()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """As uvicorn does; an id that the client gives the request is kept."""
+        name = name.lower()
+        if name == HEADER:
+            self._given_id = b" " if self._given_id or not value else value
+        elif name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """Start to collect the body of a plain POST; hand anything else to ASGI."""
+        self.end_head()
         cycle, parser = self.cycle, self.parser
         if (
             (cycle is None or cycle.response_complete)
@@ -97,6 +115,7 @@ class Connection(HttpToolsProtocol):
             and not parser.should_upgrade()
             and not self.expect_100_continue
             and not self.flow.write_paused
+            and (not self._given_id or safe(self._given_id))
         ):
             self._body = b""
         else:
@@ -111,12 +130,12 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The request is whole."""
-        body, self._body = self._body, None
+        body, self._body, self._in_message = self._body, None, False
         if body is None:
             super().on_message_complete()
             return
-        taken = _Taken(self)
-        if self._taker.take(self.url, body, taken):
+        taken = _Taken(self, self._given_id)
+        if self._taker.take(self.url, body, taken, self._given_id.decode()):
             self.cycle = self._taken = taken  # type: ignore[assignment]
         else:
             self._by_asgi(body)
@@ -142,11 +161,14 @@ class Connection(HttpToolsProtocol):
         if body:
             super().on_body(body)
 
-    def write_response(self, status: int, body: bytes, *, keep_alive: bool) -> None:
-        """Answer the request that was taken."""
+    def write_response(self, status: int, body: bytes, given_id: bytes, *, keep_alive: bool) -> None:
+        """Answer the request that was taken; an id that the client gave goes back with the answer."""
         if self.transport.is_closing():
             return
-        self.transport.write(_HEAD % (STATUS_LINE[status], len(body), b"" if keep_alive else _CLOSE, body))
+        more = b"" if keep_alive else _CLOSE
+        if given_id:
+            more += b"%b: %b\r\n" % (HEADER, given_id)
+        self.transport.write(_HEAD % (STATUS_LINE[status], len(body), more, body))
         if not keep_alive:
             self.transport.close()
         if self.pipeline or not keep_alive:

@@ -51,17 +51,17 @@ class Served:
             # Only closed to new work: what is under way there ends as it would have.
             old.batcher.close()
 
-    def take(self, body: bytes, reply: Reply) -> bool:
+    def take(self, body: bytes, reply: Reply, request_id: str = "") -> bool:
         """Answer a plain request the quick way (``Lane.take``); False where it has to be asked of ``predict``."""
-        return self._lane is not None and self._lane.take(body, reply)
+        return self._lane is not None and self._lane.take(body, reply, request_id)
 
     def close(self) -> None:
         """Log the rows that still wait for the other version's score, without it: they were answered all the same."""
         for answered in list(self._unpaired):
             self._record(answered)
 
-    async def predict(self, request: PredictRequest) -> dict[str, Any]:
-        """Answer a request.
+    async def predict(self, request: PredictRequest, request_id: str = "") -> dict[str, Any]:
+        """Answer a request, under the client's own id where it gave one.
 
         Raises:
             Refusal: the rows are not accepted, or nothing is live.
@@ -79,7 +79,7 @@ class Served:
             parts.append(await self._by_champion(live, mine, encoded.take(mine) if theirs else encoded, counts))
         if theirs and live.challenger is not None:
             parts.append(await self._by_challenger(live, live.challenger, rows, theirs, encoded, counts))
-        request_id = self._new_id()
+        request_id = request_id or self._new_id()
         ids = [request_id] if len(keys) == 1 else [f"{request_id}.{place}" for place in range(len(keys))]
         asked = Asked(rows, keys, ids, [event_us] * len(keys), [served_us] * len(keys))
         latency = (time.perf_counter() - start) * 1e3

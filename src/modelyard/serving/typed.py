@@ -40,12 +40,12 @@ class TypedRows:
         row = msgspec.defstruct("Row", [*fields, ("key", _Text | _Whole)], rename=rename, kw_only=True, gc=False)
         request = msgspec.defstruct(
             "Request",
-            [("rows", tuple[row]), ("event_time", datetime | None, None), ("probe", bool, False)],  # type: ignore[valid-type]
+            [("rows", tuple[row]), ("event_time", datetime | None, None)],  # type: ignore[valid-type]
             forbid_unknown_fields=True,
             gc=False,
         )
         self.decode: Callable[[bytes], Any] = msgspec.json.Decoder(request).decode
-        """The request, with ``rows`` of one row, ``event_time`` and ``probe``; raises one of ``NOT_PLAIN``."""
+        """The request: ``rows`` of one row and ``event_time`` (a probe is not plain); raises one of ``NOT_PLAIN``."""
         self._numbers, self._end = len(numeric), len(inputs)
         self._scale = np.array([i.scale for i in numeric])
         self._offset = np.array([i.offset for i in numeric])

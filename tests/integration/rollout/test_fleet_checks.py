@@ -191,7 +191,7 @@ def test_real_replicas_behind_the_real_edge(
     platform = FakePlatform(write_project(tmp_path, "delays"), PostgresLedger(ledger_engine), fleet)
     platform.predictions.now = NOW + timedelta(days=1)
     promoted(platform, "delays", 1)
-    platform.edge = HttpEdge(edge.url)
+    platform.edge = HttpEdge(edge.url, replicas[0].home / "token")
     state = entered(platform, "delays", onnx=graph(bias=0.001))
 
     # One replica is killed in the stage: users are answered, the stage holds and says why, and asks nobody in vain.
@@ -205,7 +205,7 @@ def test_real_replicas_behind_the_real_edge(
 
     # An edge through which the admin API can be reached is no edge: here a replica stands in its place.
     replicas[1].start()
-    platform.edge = HttpEdge(replicas[0].url)
+    platform.edge = HttpEdge(replicas[0].url, replicas[0].home / "token")
     run, verdicts = looked(platform, state, 122)
     assert run.action == "hold"
     assert verdicts["alike"].outcome is FINE
@@ -213,7 +213,7 @@ def test_real_replicas_behind_the_real_edge(
 
     # All is well, and what was found is on record with the look that goes on.
     edge.wait_for_all(2)
-    platform.edge = HttpEdge(edge.url)
+    platform.edge = HttpEdge(edge.url, replicas[0].home / "token")
     run, verdicts = looked(platform, state, 183)
     assert {verdicts[check].outcome for check in ("replicas", "alike", "edge", "balance")} == {FINE}
     found = {m.name: m for m in run.measurements}

@@ -43,6 +43,9 @@ class Wire(asyncio.Transport):
     def resume_reading(self) -> None:
         self.paused = False
 
+    def can_write_eof(self) -> bool:
+        return False
+
     @property
     def bodies(self) -> list[bytes]:
         return [part.split(b"\r\n\r\n", 1)[1] for part in self.written.split(b"HTTP/1.1 ")[1:]]
@@ -54,12 +57,14 @@ class Taker:
     def __init__(self) -> None:
         self.replies: list[Callable[[int, bytes], None]] = []
         self.bodies: list[bytes] = []
+        self.ids: list[str] = []
 
     def answers(self, target: bytes) -> bool:
         return target == HOT
 
-    def take(self, target: bytes, body: bytes, reply: Callable[[int, bytes], None]) -> bool:
+    def take(self, target: bytes, body: bytes, reply: Callable[[int, bytes], None], request_id: str = "") -> bool:
         assert target == HOT
+        self.ids.append(request_id)
         if body == b"no":
             return False
         self.bodies.append(body)
