@@ -11,27 +11,22 @@ Every value has exactly one bin, the odd ones included:
 * categorical: ``missing``; ``unseen`` (not in the reference); ``other`` (in the reference, but rare); one bin per
   frequent category.
 
-A column that the window does not have counts as missing in every row. A column that the profile does not know is
-ignored here; the monitor reports it.
+The bins are fitted by ``drift.edges``; rows are counted by ``drift.counts``, or where they lie, behind
+``ports.profiler``. Everybody counts by the rules of ``drift.counts``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import reduce
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from modelyard.core.digest import digest_json
-from modelyard.core.errors import Conflict, EvidenceMissing, NotFound
+from modelyard.core.errors import Conflict, NotFound
 from modelyard.core.value import Finite, Value
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from numpy.typing import NDArray
 
 SCORE = "score"
 """The column of the model's own answers, profiled as one more numeric feature (as in the prediction log)."""
@@ -159,48 +154,6 @@ class Profile(Value):
         return Profile(n=0, features=features)
 
 
-def fit_profile(
-    frame: pd.DataFrame, *, numeric: Sequence[str], categorical: Sequence[str] = (), bins: int = 10
-) -> Profile:
-    """Fit the bins on a reference and count it. ``bins`` bounds atoms and intervals of a numeric feature together.
-
-    A value is an atom if it alone holds a ``bins``-th of the valid rows: quantile edges would collapse on it. A
-    constant feature is one atom; a column without any valid value has one interval that takes whatever comes.
-
-    Raises:
-        EvidenceMissing: the reference has no rows.
-        NotFound: the reference lacks a column.
-        ValueError: fewer than two bins are asked for.
-
-    >>> import pandas as pd
-    >>> profile = fit_profile(pd.DataFrame({"rain": [0.0] * 6 + [1.0, 2.0, 3.0, 4.0]}), numeric=["rain"], bins=4)
-    >>> profile.feature("rain").bins.atoms, profile.feature("rain").counts
-    ((0.0,), (0, 0, 6, 2, 2))
-    """
-    if bins < 2:
-        raise ValueError(f"a profile needs at least 2 bins, got {bins}")
-    if len(frame) == 0:
-        raise EvidenceMissing("a reference profile needs rows; the frame is empty")
-    fitted: dict[str, NumericBins | CategoricalBins] = {}
-    for name in (*numeric, *categorical):
-        if name not in frame.columns:
-            raise NotFound("column of the reference", name, known=map(str, frame.columns))
-        fitted[name] = _fit_numeric(frame[name], bins) if name in set(numeric) else _fit_categorical(frame[name])
-    blank = tuple(FeatureProfile(name=n, bins=b, counts=(0,) * len(b.labels)) for n, b in fitted.items())
-    return count(Profile(n=0, features=blank), frame)
-
-
-def count(reference: Profile, frame: pd.DataFrame) -> Profile:
-    """Count a window in the bins of a reference: one pass, nothing of the reference's size is touched."""
-    features = tuple(
-        f.model_copy(
-            update={"counts": _count_feature(f.bins, frame[f.name] if f.name in frame.columns else None, len(frame))}
-        )
-        for f in reference.features
-    )
-    return Profile(n=len(frame), features=features)
-
-
 def merge(first: Profile, *others: Profile) -> Profile:
     """The profile of all the rows together. Exact, associative and commutative.
 
@@ -218,83 +171,3 @@ def _add(a: Profile, b: Profile) -> Profile:
         for x, y in zip(a.features, b.features, strict=True)
     )
     return Profile(n=a.n + b.n, features=features)
-
-
-def _fit_numeric(column: pd.Series, bins: int) -> NumericBins:
-    values, missing = _numbers(column)
-    valid = values[np.isfinite(values) & ~missing]
-    if valid.size == 0:
-        return NumericBins()
-    distinct, counts = np.unique(valid, return_counts=True)
-    atoms = distinct[counts >= valid.size / bins]
-    rest = np.sort(valid[~np.isin(valid, atoms)])
-    edges: NDArray[np.float32] = np.empty(0, dtype=np.float32)
-    if rest.size:
-        # At least two intervals, so that a shift of the rest always shows.
-        wanted = max(2, round(bins * rest.size / valid.size))
-        places = (np.arange(1, wanted) * rest.size) // wanted
-        edges = np.unique(rest[np.maximum(places, 1) - 1])
-        edges = edges[edges < rest[-1]]
-    return NumericBins(atoms=tuple(map(float, atoms)), edges=tuple(map(float, edges)))
-
-
-def _fit_categorical(column: pd.Series) -> CategoricalBins:
-    counts: dict[str, int] = {}
-    for value, times in column.value_counts(dropna=True).items():
-        counts[category(value)] = counts.get(category(value), 0) + int(times)
-    # By frequency, then by name: the digest does not depend on the order of rows.
-    ranked = sorted(counts, key=lambda c: (-counts[c], c))
-    frequent, rare = ranked[:MAX_FREQUENT], ranked[MAX_FREQUENT:]
-    complete = len(ranked) <= MAX_KNOWN
-    return CategoricalBins(frequent=tuple(frequent), known=tuple(sorted(rare)) if complete else (), complete=complete)
-
-
-def category(value: object) -> str:
-    """The text of a category. A whole float is written as the integer it was before a missing value came in.
-
-    >>> category(3.0), category("UA")
-    ('3', 'UA')
-    """
-    if isinstance(value, float | np.floating) and float(value).is_integer():
-        return str(int(value))
-    return str(value)
-
-
-def _count_feature(bins: NumericBins | CategoricalBins, column: pd.Series | None, n: int) -> tuple[int, ...]:
-    if column is None:
-        return (n, *(0 for _ in bins.labels[1:]))
-    places = _numeric_places(bins, column) if isinstance(bins, NumericBins) else _category_places(bins, column)
-    return tuple(map(int, np.bincount(places, minlength=len(bins.labels))))
-
-
-def _numeric_places(bins: NumericBins, column: pd.Series) -> NDArray[np.intp]:
-    values, missing = _numbers(column)
-    atoms = np.asarray(bins.atoms, dtype=np.float32)
-    head = len(NUMERIC_HEAD)
-    places = head + len(atoms) + np.searchsorted(np.asarray(bins.edges, dtype=np.float32), values, side="left")
-    if atoms.size:
-        near = np.minimum(np.searchsorted(atoms, values, side="left"), atoms.size - 1)
-        places = np.where(atoms[near] == values, head + near, places)
-    places = np.where(np.isfinite(values), places, 1)
-    return np.where(missing, MISSING, places)
-
-
-def _category_places(bins: CategoricalBins, column: pd.Series) -> NDArray[np.intp]:
-    import pandas as pd
-
-    codes, uniques = pd.factorize(column, use_na_sentinel=True)
-    otherwise = 1 if bins.complete else 2
-    table = dict.fromkeys(bins.known, 2) | {c: i for i, c in enumerate(bins.frequent, start=len(CATEGORICAL_HEAD))}
-    lookup = [table.get(category(u), otherwise) for u in uniques]
-    return np.asarray([*lookup, MISSING], dtype=np.intp)[codes]
-
-
-def _numbers(column: pd.Series) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """The values as 32-bit floats, and which of them are missing; text that is no number becomes an infinity."""
-    import pandas as pd
-
-    missing = column.isna().to_numpy(dtype=bool)
-    numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-    numbers = np.where(np.isnan(numbers) & ~missing, np.inf, numbers)
-    with np.errstate(over="ignore"):  # a number beyond 32 bits becomes an infinity, hence invalid
-        return numbers.astype(np.float32), missing

@@ -15,7 +15,8 @@ from modelyard.config.project import Project
 from modelyard.core.digest import digest_json
 from modelyard.core.errors import ConfigError
 from modelyard.core.records import Snapshot
-from modelyard.drift.profile import SCORE, Profile, fit_profile
+from modelyard.drift.edges import fit_profile
+from modelyard.drift.profile import SCORE, Profile
 from modelyard.release.encode import category, encode, probability
 from modelyard.release.provenance import environment_digest, source_digest
 from modelyard.release.score import Example, OnnxModel

@@ -16,7 +16,7 @@ from modelyard.core.digest import digest_bytes
 from modelyard.core.records import Release
 from modelyard.core.verdict import Measurement
 from modelyard.core.window import Window
-from modelyard.drift.profile import fit_profile
+from modelyard.drift.edges import fit_profile
 from modelyard.release.signature import Input, Signature
 
 if TYPE_CHECKING:
