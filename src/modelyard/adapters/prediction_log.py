@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 _FAR = datetime.fromisoformat("9999-01-01T00:00:00+00:00")
 
 # An outcome is for one request, or for all requests of a key; the last one counts, and a later arrival breaks a tie.
-# A request that was logged twice (never by one gateway; a copied file, say) counts once.
+# A row that was logged twice (the edge's second try, a log that was recovered after a kill) counts once, with the other
+# version's score where there is one. Rows of different keys may share an id that a client gave them.
 _JOIN = """
 WITH labels AS (
     SELECT * FROM {feedback} WHERE known_at <= $as_of
@@ -30,7 +31,7 @@ WITH labels AS (
     FROM labels WHERE request_id IS NOT NULL GROUP BY request_id
 ), requests AS (
     SELECT * FROM {predictions} WHERE event_time >= $start AND event_time < $end
-    QUALIFY row_number() OVER (PARTITION BY request_id ORDER BY served_at) = 1
+    QUALIFY row_number() OVER (PARTITION BY request_id, key ORDER BY isnan(other_score), served_at) = 1
 )
 SELECT r.* EXCLUDE (_file), {replica} AS replica,
        coalesce(q.label, k.label, 'nan'::DOUBLE) AS label,

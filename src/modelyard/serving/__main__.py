@@ -18,6 +18,7 @@ from modelyard.core.errors import ConfigError, ModelyardError
 from modelyard.core.probes import probe_token
 from modelyard.serving.app import App
 from modelyard.serving.control import Control
+from modelyard.serving.heads import HEAD_S
 from modelyard.serving.log import PredictionLog
 from modelyard.serving.metrics import Metrics
 from modelyard.serving.online import store_for
@@ -32,6 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--log-rows", type=int, default=2000, help="rows per batch of the prediction log")
     parser.add_argument("--log-seconds", type=float, default=2.0, help="most seconds between two batches")
+    parser.add_argument(
+        "--head-seconds", type=float, default=HEAD_S, help="most seconds until a request's head is here"
+    )
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
@@ -61,7 +65,7 @@ def server(args: argparse.Namespace, settings: Settings) -> uvicorn.Server:
         host=args.host,
         port=args.port,
         loop="uvloop",
-        http=connection(app),
+        http=connection(app, args.head_seconds),
         ws="none",
         lifespan="on",
         access_log=False,

@@ -27,8 +27,9 @@ _HEAD = b"%bcontent-type: application/json\r\ncontent-length: %d\r\nconnection: 
 class HeadLimits(HttpToolsProtocol):
     """Uvicorn's connection with limits on the head. A subclass calls ``begin_head`` and ``end_head``."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, head_s: float = HEAD_S, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._head_s = head_s
         self._read = self._head = self._number = 0
         self._in_head = self._in_message = self._refused = False
         self._refusal: Refusal | None = None
@@ -37,7 +38,7 @@ class HeadLimits(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """The client has some seconds to begin."""
         super().connection_made(transport)
-        self._late = self.loop.call_later(HEAD_S, self._too_late)
+        self._late = self.loop.call_later(self._head_s, self._too_late)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Leave no timer behind."""
@@ -59,7 +60,7 @@ class HeadLimits(HttpToolsProtocol):
             if self._head > MOST_HEAD_BYTES:
                 self.refuse(_too_large())
             elif self._late is None:
-                self._late = self.loop.call_later(HEAD_S, self._too_late)
+                self._late = self.loop.call_later(self._head_s, self._too_late)
 
     def begin_head(self) -> None:
         """A request line begins."""
@@ -107,9 +108,9 @@ class HeadLimits(HttpToolsProtocol):
         self._late = None
         if self.cycle is not None and not self.cycle.response_complete:
             # An answer is under way, and what comes behind it may not even be read meanwhile.
-            self._late = self.loop.call_later(HEAD_S, self._too_late)
+            self._late = self.loop.call_later(self._head_s, self._too_late)
         elif self._in_head:
-            self.refuse(Refusal(408, "head_too_slow", f"request line and headers arrive within {HEAD_S:g} s"))
+            self.refuse(Refusal(408, "head_too_slow", f"request line and headers arrive within {self._head_s:g} s"))
         else:  # nobody asked for anything
             self._close()
 

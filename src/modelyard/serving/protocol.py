@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from modelyard.serving.heads import HeadLimits
+from modelyard.serving.heads import HEAD_S, HeadLimits
 from modelyard.serving.ids import HEADER, safe
 
 _HEAD = b"%bcontent-type: application/json\r\ncontent-length: %d\r\n%b\r\n%b"
@@ -37,9 +37,9 @@ class Taker(Protocol):
         ...
 
 
-def connection(taker: Taker) -> Any:
-    """What ``uvicorn.Config(http=...)`` wants."""
-    return partial(Connection, taker)
+def connection(taker: Taker, head_s: float = HEAD_S) -> Any:
+    """What ``uvicorn.Config(http=...)`` wants; ``head_s`` is the longest that a request's head may take."""
+    return partial(Connection, taker, head_s=head_s)
 
 
 class _Taken:

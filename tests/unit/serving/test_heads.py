@@ -46,9 +46,8 @@ async def test_a_large_body_is_no_large_head() -> None:
     assert talk.wire.bodies == [b"[]"]
 
 
-async def test_a_head_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heads, "HEAD_S", 0.02)
-    slow, silent, fine, busy = Talk(), Talk(), Talk(), Talk()
+async def test_a_head_that_does_not_come_is_given_up() -> None:
+    slow, silent, fine, busy = (Talk(head_s=0.02) for _ in range(4))
     await slow.say(b"POST /hot HTTP/1.1\r\n")
     await fine.say(post())
     await busy.say(post() + b"POST /hot HTTP/1.1\r\n")

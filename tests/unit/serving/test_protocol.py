@@ -10,6 +10,7 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
+from modelyard.serving.heads import HEAD_S
 from modelyard.serving.protocol import Connection
 
 pytestmark = pytest.mark.anyio
@@ -87,10 +88,10 @@ async def by_asgi(scope: dict[str, Any], receive: Any, send: Any) -> None:
 class Talk:
     """One connection."""
 
-    def __init__(self, keep_alive: float = 60.0) -> None:
+    def __init__(self, keep_alive: float = 60.0, head_s: float = HEAD_S) -> None:
         self.taker, self.wire, self.state = Taker(), Wire(), ServerState()
         config = uvicorn.Config(by_asgi, timeout_keep_alive=keep_alive, access_log=False, log_config=None)  # type: ignore[arg-type]
-        self.connection = Connection(self.taker, config=config, server_state=self.state, app_state={})
+        self.connection = Connection(self.taker, config=config, server_state=self.state, app_state={}, head_s=head_s)
         self.connection.connection_made(self.wire)
 
     async def say(self, *pieces: bytes) -> None:
