@@ -37,9 +37,9 @@ nightly: ## The whole demo in a clone without state, verified, and all benchmark
 bench: setup ## All benchmarks, one after the other
 	@set -e; for name in $(BENCHMARKS); do $(MAKE) --no-print-directory "bench-$$name"; done
 
-bench-%: setup ## One benchmark
+bench-%: setup ## One benchmark (ARGS="--help": what it takes)
 	@test -f benchmarks/bench_$*.py || { echo "no benchmark $*; there are: $(BENCHMARKS)" >&2; exit 2; }
-	@.venv/bin/python benchmarks/bench_$*.py
+	@.venv/bin/python benchmarks/bench_$*.py $(ARGS)
 
 stop: ## Stop the platform; its state is kept
 	@scripts/stop.sh

@@ -74,7 +74,7 @@ class Bare:
         """Every target."""
         return True
 
-    def take(self, target: bytes, body: bytes, reply: Callable[[int, bytes], None]) -> bool:  # noqa: ARG002  as above
+    def take(self, target: bytes, body: bytes, reply: Callable[[int, bytes], None], request_id: str = "") -> bool:  # noqa: ARG002  as above
         """Answer in the next turn."""
         if not self._waiting:
             asyncio.get_running_loop().call_soon(self._answer)
