@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelyard.core.window import Window
+from modelyard.ports.predictions import REPORTED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,6 +41,11 @@ FROM requests r
 LEFT JOIN by_key k ON r.key = k.key
 LEFT JOIN by_request q ON r.request_id = q.request_id
 ORDER BY r.event_time, r.request_id
+"""
+# As with labels: of one request before those of its key, the last one known of each.
+_NUMBERS_REPORTED = """
+SELECT key, request_id, name, arg_max(value, (known_at, received_at)) AS value
+FROM {numbers} WHERE known_at <= $as_of GROUP BY key, request_id, name
 """
 _NO_FEEDBACK = (
     "(SELECT NULL::VARCHAR AS key, NULL::VARCHAR AS request_id, NULL::DOUBLE AS label, "
@@ -85,9 +91,20 @@ class ParquetPredictions:
                 return datetime.fromtimestamp(row[0] / 1e6, tz=UTC)
         return None
 
-    def _feedback(self, model: str, first: date, last: date) -> list[Path]:
+    def _with_numbers(self, frame: pd.DataFrame, files: list[Path], as_of: datetime) -> pd.DataFrame:
+        """A column ``feedback.<name>`` for each number that was reported; NaN where none was, for this row."""
+        if not files:
+            return frame
+        found: pd.DataFrame = _run(_NUMBERS_REPORTED.format(numbers=_files(files)), {"as_of": as_of}).df()
+        for name, reported in found.groupby("name"):
+            by = {c: reported[reported[c].notna()].set_index(c)["value"] for c in ("request_id", "key")}
+            values = frame["request_id"].map(by["request_id"]).fillna(frame["key"].map(by["key"]))
+            frame[f"{REPORTED}{name}"] = values.astype(float)
+        return frame
+
+    def _reported(self, model: str, kind: str, first: date, last: date) -> list[Path]:
         """The files of outcomes that became known on these days (UTC): a year of them is not read for a day's look."""
-        files = (self._root / model / "feedback").glob("date=*/*.parquet")
+        files = (self._root / model / kind).glob("date=*/*.parquet")
         return sorted(file for file in files if first <= _date(file) <= last)
 
     def _query(self, model: str, files: list[Path], start: datetime, end: datetime, as_of: datetime) -> pd.DataFrame:
@@ -95,10 +112,12 @@ class ParquetPredictions:
             return _empty()
         # An outcome is known after it was asked for. A day's margin is for clocks that differ.
         first = min(_date(file) for file in files) - timedelta(days=1)
-        labels = self._feedback(model, first, as_of.astimezone(UTC).date())
+        last = as_of.astimezone(UTC).date()
+        labels = self._reported(model, "feedback", first, last)
         feedback = _files(labels) if labels else _NO_FEEDBACK
         query = _JOIN.format(predictions=_files(files, named=True), feedback=feedback, replica=_REPLICA)
         frame: pd.DataFrame = _run(query, {"start": start, "end": end, "as_of": as_of}).df()
+        frame = self._with_numbers(frame, self._reported(model, "numbers", first, last), as_of)
         for name in _MOMENTS:
             frame[name] = frame[name].dt.tz_convert("UTC").astype("datetime64[us, UTC]")
         return frame

@@ -17,7 +17,7 @@ from modelyard.config.settings import Settings
 from modelyard.config.yaml_file import read_yaml
 from modelyard.core.digest import digest_json
 from modelyard.core.errors import ConfigError, NotFound
-from modelyard.core.value import ModelName
+from modelyard.core.value import Finite, ModelName
 
 _PACKAGE = "modelyard_projects"
 
@@ -87,10 +87,25 @@ class ViewSpec(_Spec):
     description: str = ""
 
 
+class NumberSpec(_Spec):
+    """A number that may be reported of an answer (a rating, a conversion, a cost), from ``min`` to ``max``."""
+
+    min: Finite
+    max: Finite
+    description: str = ""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.min >= self.max:
+            raise ValueError(f"min ({self.min:g}) must be below max ({self.max:g})")
+        return self
+
+
 class ModelSpec(_Spec):
     """``model.yaml``.
 
     ``entities`` maps each join key of the views to the column of the source (and of the request) that holds it.
+    ``feedback`` names the numbers that clients may report beside the label.
     ``feature_builder`` makes the views' rows: ``(rows, after, until) -> {view: table}`` gives all with
     ``after < event_timestamp <= until`` (``after`` None: from the first on) from rows that go back ``lookback_days``.
     """
@@ -103,6 +118,7 @@ class ModelSpec(_Spec):
     label: LabelSpec
     feature_views: dict[Name, ViewSpec] = Field(default_factory=dict)
     features: dict[Name, FeatureSpec] = Field(min_length=1)
+    feedback: dict[Name, NumberSpec] = Field(default_factory=dict)
     slices: tuple[str, ...] = ()
     feature_builder: str = ""
     lookback_days: float = Field(default=7, ge=0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 from datetime import datetime
 
-from modelyard.config.project import load_project
+from modelyard.config.project import ModelSpec, load_project
 from modelyard.core.digest import digest_json, short
 from modelyard.core.errors import ConfigError, Conflict, Unavailable
 from modelyard.core.records import Incident, Release
@@ -44,9 +44,10 @@ def start(platform: Platform, release: str, now: datetime) -> RolloutState:
     gates, governance = approved(platform, release)
     champion = ledger.releases.champion(body.model)
     policy = load_rollout_policy(platform.settings, body.model)
-    paired = not load_project(body.model, platform.settings).spec.label.depends_on_answer
+    spec = load_project(body.model, platform.settings).spec
+    paired = not spec.label.depends_on_answer
     if champion is not None:
-        _fits(policy, paired, platform)
+        _fits(policy, spec, platform)
     rollout = _name(platform, body, governance.digest, policy)
     state = RolloutState(
         id=rollout,
@@ -247,14 +248,21 @@ def _name(platform: Platform, release: Release, governance: str, policy: Rollout
     return f"{release.model}-v{release.version}-{short(digest_json(parts), 8)}"
 
 
-def _fits(policy: RolloutPolicy, paired: bool, platform: Platform) -> None:
+def _fits(policy: RolloutPolicy, spec: ModelSpec, platform: Platform) -> None:
     """After the switch of a blue-green rollout only one version answers; unpaired, its outcomes have no counterpart."""
+    where, paired = str(platform.settings.policies / "rollout.yaml"), not spec.label.depends_on_answer
+    for metric in policy.feedback:
+        if metric.name not in spec.feedback:
+            raise ConfigError("feedback", metric.name, tuple(spec.feedback) or "a number of model.yaml", where=where)
+    if policy.strategy in ("blue_green", "shadow") and policy.feedback:
+        hint = "A number that users report compares answers of the same time: both versions must answer."
+        raise ConfigError("feedback", policy.strategy, ("canary", "ab_test"), where=where, hint=hint)
     if policy.strategy == "blue_green" and not paired:
         raise ConfigError(
             "strategy",
             policy.strategy,
             ("canary", "shadow", "ab_test"),
-            where=str(platform.settings.policies / "rollout.yaml"),
+            where=where,
             hint="The outcome depends on the answer (model.yaml): both versions must answer at the same time.",
         )
 

@@ -11,12 +11,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+REPORTED = "feedback."
+"""How the columns of named numbers begin: ``feedback.rating``."""
+
+
 class Predictions(Protocol):
     """Reads the log. Columns of ``joined``:
 
     ``request_id, key, event_time, served_at, variant`` (``champion`` | ``challenger``), ``version, score``,
     ``other_score`` (the other arm's score of the same row, when paired), ``latency_ms, rollout, replica`` (which
-    answered), ``label`` (NaN while unknown), ``label_at`` and one column per feature, as the model saw it.
+    answered), ``label`` (NaN while unknown), ``label_at``, one column per feature, as the model saw it, and one named
+    ``feedback.<name>`` per number that was reported (NaN where it was not).
     """
 
     def joined(self, model: str, window: Window, as_of: datetime) -> pd.DataFrame:

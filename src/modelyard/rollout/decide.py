@@ -8,7 +8,7 @@ from math import inf
 
 from modelyard.core.records import AnalysisRun
 from modelyard.core.verdict import Condition, Direction, Measurement, Outcome, Severity, Verdict
-from modelyard.rollout import fleet, mirror
+from modelyard.rollout import feedback, fleet, mirror
 from modelyard.rollout.evidence import LOSS
 from modelyard.rollout.fast_track import EXCEPTIONAL, exceptional
 from modelyard.rollout.state import Action, RolloutState
@@ -55,6 +55,7 @@ def judge(state: RolloutState, measurements: Sequence[Measurement]) -> tuple[Ver
         errors(state, found.get(("error_rate", "challenger")), found.get(("error_rate", "champion"))),
         *(mirror.judge(state, found) if state.current.shadow else (_p95(state, found),)),
         quality(state, found.get((LOSS, ""))),
+        *feedback.judge(state, found),
         *exceptional(state, found),
         *fleet.judge(found),
     )

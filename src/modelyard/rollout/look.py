@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from modelyard.core.verdict import Measurement
 from modelyard.ports.fleet import ReplicaState
-from modelyard.rollout import evidence, shadow
+from modelyard.rollout import evidence, feedback, shadow
 from modelyard.rollout.evidence import Thresholds
 from modelyard.rollout.fast_track import ACCURACY, offered
 from modelyard.rollout.state import RolloutState
@@ -29,6 +29,7 @@ def measurements(
         *of_stage(state, states, frame, entered),
         _loss(state, frame, thresholds),
         *_accuracy(state, frame, thresholds),
+        *feedback.measure(state, frame),
     ]
 
 

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from modelyard.config.policies import Policy, load_policy
 from modelyard.config.settings import Settings
+from modelyard.rollout.feedback import FeedbackMetric
 from modelyard.rollout.guardrails import GUARDS, Guard, GuardLimits
 
 Strategy = Literal["canary", "blue_green", "shadow", "ab_test"]
@@ -55,6 +56,11 @@ class Quality(Policy):
     below zero. Clear harm (all of it above ``margin``) ends the rollout from ``min_rows`` rows on, gross harm (all of
     it above ``gross`` times the margin) from a quarter of them: rows of one afternoon share its weather, and a few
     hundred of them say much about that afternoon and little about the version.
+
+    Rows whose event times lie in one block of ``block_hours`` (counted from ``block_start_hour``, UTC) are taken to share
+    what happens in it; the interval rests on the blocks, and neighbouring blocks may correlate by ``block_correlation``.
+    Before ``min_blocks`` blocks there is no interval, and only gross harm, which is judged on rows, decides. Choose
+    blocks that end where the least is carried over, and no shorter than what rows share: a day, or a week.
     """
 
     metric: Metric = "logloss"
@@ -63,6 +69,10 @@ class Quality(Policy):
     alpha: float = Field(gt=0, lt=0.5)
     min_rows: int = Field(ge=200)
     gross: float = Field(default=5.0, ge=1)
+    block_hours: float = Field(default=24.0, ge=1, le=24 * 31)
+    block_start_hour: float = Field(default=0.0, ge=0, lt=24)
+    block_correlation: float = Field(default=0.1, ge=0, le=0.9)
+    min_blocks: int = Field(default=7, ge=5)
 
     @property
     def bound(self) -> float:
@@ -136,9 +146,12 @@ class RolloutPolicy(Policy):
     quality: Quality
     tolerance: Tolerance
     guardrails: GuardPolicy
+    feedback: tuple[FeedbackMetric, ...] = ()
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
+        if len({metric.name for metric in self.feedback}) < len(self.feedback):
+            raise ValueError("feedback names a number twice")
         weights = [stage.weight for stage in self.stages]
         for before, after in pairwise(weights):
             if after <= before:

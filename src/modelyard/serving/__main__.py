@@ -8,11 +8,13 @@ import logging
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
 import uvicorn
 
+from modelyard.config.project import project_folders, read_spec
 from modelyard.config.settings import Settings
 from modelyard.core.errors import ConfigError, ModelyardError
 from modelyard.core.probes import probe_token
@@ -23,6 +25,7 @@ from modelyard.serving.log import PredictionLog
 from modelyard.serving.metrics import Metrics
 from modelyard.serving.online import store_for
 from modelyard.serving.protocol import connection
+from modelyard.serving.requests import Bounds
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,7 +60,8 @@ def server(args: argparse.Namespace, settings: Settings) -> uvicorn.Server:
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
     log = PredictionLog(settings.prediction_log, args.replica, rows=args.log_rows, seconds=args.log_seconds)
-    control = Control(args.replica, settings.home / "gateway" / args.replica, log, store_for(settings))
+    folder, numbers = settings.home / "gateway" / args.replica, partial(declared_numbers, settings)
+    control = Control(args.replica, folder, log, store_for(settings), numbers)
     admin, probe = token_hashes(settings.admin_token_file)
     app = App(control, log, Metrics(control, log), admin, probe_hash=probe)
     config = uvicorn.Config(
@@ -77,6 +81,17 @@ def server(args: argparse.Namespace, settings: Settings) -> uvicorn.Server:
         date_header=False,
     )
     return uvicorn.Server(config)
+
+
+def declared_numbers(settings: Settings, model: str) -> dict[str, Bounds]:
+    """The numbers of a model's ``model.yaml``, by name; none where this installation has no folder for the model.
+
+    Raises:
+        ConfigError: ``model.yaml`` is wrong.
+    """
+    folders = project_folders(settings)
+    declared = read_spec(folders[model]).feedback if model in folders else {}
+    return {name: (number.min, number.max) for name, number in declared.items()}
 
 
 def token_hashes(path: Path | None) -> tuple[bytes | None, bytes | None]:

@@ -7,6 +7,7 @@ import hmac
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
@@ -21,7 +22,7 @@ from modelyard.serving.control import Control
 from modelyard.serving.errors import Refusal, busy
 from modelyard.serving.ids import HEADER, request_id, safe
 from modelyard.serving.lane import Reply
-from modelyard.serving.log import Label, PredictionLog
+from modelyard.serving.log import Label, Number, PredictionLog
 from modelyard.serving.metrics import Metrics
 from modelyard.serving.requests import microseconds, read_feedback, read_predict
 
@@ -140,14 +141,16 @@ class App:
 
     def _feedback(self, model: str, body: bytes) -> dict[str, int]:
         self._control.find(model)
-        now = time.time_ns() // 1000
-        labels = []
-        for row in read_feedback(body).rows:
+        now, labels, numbers = time.time_ns() // 1000, [], []
+        rows = read_feedback(body, self._control.declared.get(model, {})).rows
+        for row in rows:
             known = microseconds(row.known_at, now)
             key = None if row.key is None else str(row.key)
-            labels.append(Label(model, key, row.request_id, row.label, known, now))
-        self._log.feedback(labels)
-        return {"accepted": len(labels)}
+            if row.label is not None:
+                labels.append(Label(model, key, row.request_id, row.label, known, now))
+            numbers += [Number(model, key, row.request_id, *named, known, now) for named in row.numbers.items()]
+        self._log.feedback(labels, numbers)
+        return {"accepted": len(rows)}
 
     def _authorise(self, scope: Scope) -> None:
         if self._token_hash is None:
@@ -194,12 +197,12 @@ class App:
         if path == "/metrics":
             return 200, [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")], self._metrics.text()
         if path == "/openapi.json":
-            return 200, [_JSON], _encoder.encode(pages.openapi(control.served))
+            return 200, [_JSON], _encoder.encode(pages.openapi(control))
         if path in ("/", "/docs"):
             return (
                 200,
                 [(b"content-type", b"text/html; charset=utf-8")],
-                pages.docs(control, "http://{}:{}".format(*scope["server"])),
+                pages.docs(control, "http://{}:{}".format(*scope["server"]), datetime.now(UTC)),
             )
         raise Refusal(404, "no_such_route", f"nothing is served at {path}; see /docs")
 

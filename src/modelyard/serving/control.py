@@ -23,6 +23,7 @@ from modelyard.serving.live import Live, assemble
 from modelyard.serving.loading import Versions
 from modelyard.serving.log import PredictionLog
 from modelyard.serving.online import Completion, OnlineStore
+from modelyard.serving.requests import Bounds
 from modelyard.serving.scorer import Scorer
 from modelyard.serving.served import Served
 
@@ -68,10 +69,20 @@ class StateFiles:
 class Control:
     """All models of one replica."""
 
-    def __init__(self, replica: str, folder: Path, log: PredictionLog, store: OnlineStore) -> None:
+    def __init__(
+        self,
+        replica: str,
+        folder: Path,
+        log: PredictionLog,
+        store: OnlineStore,
+        numbers: Callable[[str], dict[str, Bounds]] = lambda _: {},
+    ) -> None:
         self.replica, self._files, self._log, self.store = replica, StateFiles(folder), log, store
         self._versions = Versions()
         self._lock = asyncio.Lock()
+        self._numbers = numbers
+        self.declared: dict[str, dict[str, Bounds]] = {}
+        """By model the numbers that clients may report, as ``model.yaml`` had them when the model was last routed."""
         self.served: dict[str, Served] = {}
         self.by_target: dict[bytes, Served] = {}
         """Models by the request target under which they are asked."""
@@ -104,6 +115,7 @@ class Control:
             champion = await self._load(route.model, route.champion)
             challenger = None if route.challenger is None else await self._load(route.model, route.challenger)
             completion = await self._completion(champion, challenger)
+            await self._declare(route.model)
             # The live value is read only now: a guardrail may have tripped while the bundles were loading.
             live = assemble(route, generation, champion, challenger, completion, self._live(route.model))
             self._one(route.model).swap(live)
@@ -207,6 +219,7 @@ class Control:
             except Refusal as error:
                 problem = f"not restored: {error}"
         completion = await self._completion(champion, challenger)
+        await self._declare(model)
         live = assemble(route, kept.generation, champion, challenger, completion, None)
         _recall(live, kept)
         tripped = problem or (live.challenger.guard.tripped if live.challenger is not None else "")
@@ -230,6 +243,12 @@ class Control:
             model = signatures[0].model
             _log.exception("%s: its feature views cannot be read", model)
             raise Refusal(422, "features_refused", f"the feature views of {model} cannot be read: {error}") from error
+
+    async def _declare(self, model: str) -> None:
+        try:
+            self.declared[model] = await asyncio.to_thread(self._numbers, model)
+        except ModelyardError as error:
+            raise Refusal(422, "project_refused", f"the numbers that {model} takes are not known: {error}") from error
 
     def _one(self, model: str) -> Served:
         if model not in self.served:

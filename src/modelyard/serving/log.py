@@ -3,7 +3,8 @@
 Layout under ``<root>/<model>/``:
 
 * ``predictions/date=<event date>/<replica>-<start>-<number>~<rollout>.parquet``
-* ``feedback/date=<date known>/<replica>-<start>-<number>.parquet``
+* ``feedback/date=<date known>/<replica>-<start>-<number>.parquet``: labels
+* ``numbers/date=<date known>/<replica>-<start>-<number>.parquet``: named numbers, one a row
 * ``events/<replica>-<start>-<number>.json``: trips of guardrails
 
 The bound on what a kill -9 can lose: what was answered in the last ``seconds`` or the last ``rows`` rows, whichever is
@@ -98,10 +99,24 @@ class Label:
     received_us: int
 
 
+@dataclass(slots=True, frozen=True)
+class Number:
+    """One named number that was reported, by key or by request id."""
+
+    model: str
+    key: str | None
+    request_id: str | None
+    name: str
+    value: float
+    known_us: int
+    received_us: int
+
+
 @dataclass(slots=True)
 class _Buffer:
     answered: list[Answered] = field(default_factory=list)
     labels: list[Label] = field(default_factory=list)
+    numbers: list[Number] = field(default_factory=list)
     rows: int = 0
 
 
@@ -129,10 +144,11 @@ class PredictionLog:
             self._buffer.answered.append(answered)
             self._due()
 
-    def feedback(self, labels: Sequence[Label]) -> None:
+    def feedback(self, labels: Sequence[Label], numbers: Sequence[Number] = ()) -> None:
         """Keep outcomes."""
-        if self._admit(len(labels)):
+        if self._admit(len(labels) + len(numbers)):
             self._buffer.labels.extend(labels)
+            self._buffer.numbers.extend(numbers)
             self._due()
 
     def event(self, model: str, body: dict[str, Any]) -> None:
@@ -203,14 +219,20 @@ class PredictionLog:
         for answered in buffer.answered:
             for day, rows in answered.by_day():
                 groups[rows.model, rows.rollout, day, rows.version, rows.names].append(rows)
-        by_day: dict[tuple[str, int], list[Label]] = defaultdict(list)
-        for label in buffer.labels:
-            by_day[label.model, label.known_us // _DAY].append(label)
         works: list[tuple[int, Callable[[], None]]] = [
             (sum(len(a.keys) for a in batch), partial(self._write_answered, model, rollout, day, names, batch))
             for (model, rollout, day, _, names), batch in groups.items()
         ]
-        works += [(len(labels), partial(self._write_labels, *group, labels)) for group, labels in by_day.items()]
+        for kind, reported, made in (
+            ("feedback", buffer.labels, label_columns),
+            ("numbers", buffer.numbers, number_columns),
+        ):
+            by_day: dict[tuple[str, int], list[Any]] = defaultdict(list)
+            for one in reported:
+                by_day[one.model, one.known_us // _DAY].append(one)
+            works += [
+                (len(some), partial(self._write_reported, kind, made, *group, some)) for group, some in by_day.items()
+            ]
         return [rows for rows, work in works if not _done(work, rows)]
 
     def _write_answered(
@@ -219,8 +241,10 @@ class PredictionLog:
         path = self._path(model, "predictions", f"date={_date(day)}", f"~{rollout}.parquet")
         _write_table(path, answered_columns(batch, names))
 
-    def _write_labels(self, model: str, day: int, labels: Sequence[Label]) -> None:
-        _write_table(self._path(model, "feedback", f"date={_date(day)}", ".parquet"), label_columns(labels))
+    def _write_reported(
+        self, kind: str, made: Callable[[Any], dict[str, Any]], model: str, day: int, reported: Sequence[Any]
+    ) -> None:
+        _write_table(self._path(model, kind, f"date={_date(day)}", ".parquet"), made(reported))
 
     def _path(self, model: str, kind: str, folder: str, suffix: str) -> Path:
         name = f"{self._replica}-{self._start}-{next(self._numbers):08d}{suffix}"
@@ -288,6 +312,18 @@ def label_columns(labels: Sequence[Label]) -> dict[str, Any]:
         "label": columns.floats(np.array([x.label for x in labels])),
         "known_at": columns.moments([x.known_us for x in labels]),
         "received_at": columns.moments([x.received_us for x in labels]),
+    }
+
+
+def number_columns(numbers: Sequence[Number]) -> dict[str, Any]:
+    """The columns of a file of numbers."""
+    return {
+        "key": columns.texts([x.key for x in numbers]),
+        "request_id": columns.texts([x.request_id for x in numbers]),
+        "name": columns.texts([x.name for x in numbers]),
+        "value": columns.floats(np.array([x.value for x in numbers])),
+        "known_at": columns.moments([x.known_us for x in numbers]),
+        "received_at": columns.moments([x.received_us for x in numbers]),
     }
 
 

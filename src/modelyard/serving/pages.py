@@ -6,24 +6,25 @@ import html
 import json
 import shlex
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from modelyard.release.signature import Input
 from modelyard.serving.control import Control
+from modelyard.serving.requests import MOST_ROWS, Bounds
 from modelyard.serving.scorer import Scorer
-from modelyard.serving.served import Served
 
 _ERROR = {"description": "Refused: `{error: {code, message, field, value, accepted, row}}`"}
 
 
-def openapi(served: Mapping[str, Served]) -> dict[str, Any]:
+def openapi(control: Control) -> dict[str, Any]:
     """The OpenAPI 3.1 description, with a schema of its own for each model that is live."""
     paths: dict[str, Any] = {
         "/healthz": {"get": _plain("The process is alive")},
         "/readyz": {"get": _plain("The last acknowledged routes are in force")},
         "/metrics": {"get": _plain("Prometheus metrics")},
     }
-    for name, model in served.items():
+    for name, model in control.served.items():
         if model.live is not None:
             signature = model.live.champion.scorer.signature
             row = {
@@ -33,22 +34,25 @@ def openapi(served: Mapping[str, Served]) -> dict[str, Any]:
                 | {item.name: _schema(item) for item in signature.inputs},
             }
             paths[f"/v1/models/{name}/predict"] = {"post": _post("Predict one or many rows", _predict(row))}
-            paths[f"/v1/models/{name}/feedback"] = {"post": _post("Report outcomes", _FEEDBACK)}
+            paths[f"/v1/models/{name}/feedback"] = {
+                "post": _post("Report outcomes", _feedback(control.declared.get(name, {})))
+            }
     info = {"title": "Modelyard gateway", "version": "1", "description": "Predictions, feedback, health, metrics."}
     return {"openapi": "3.1.0", "info": info, "paths": paths}
 
 
-def docs(control: Control, address: str) -> bytes:
-    """A page for people; what they may paste names the address at which they came."""
+def docs(control: Control, address: str, now: datetime) -> bytes:
+    """A page for people; what they may paste names the address and the moment at which they came."""
     rows, asks = [], []
     for name, model in sorted(control.served.items()):
         if model.live is not None:
             state = control.state(name)
             challenger = "none" if model.live.challenger is None else f"version {model.live.challenger.scorer.version}"
             cells = (name, f"version {model.live.champion.scorer.version}", challenger, f"{state.weight / 100:g}%")
-            asks.append(_ask(name, model.live.champion.scorer, address))
+            numbers = control.declared.get(name, {})
+            asks.append(_ask(name, model.live.champion.scorer, address, numbers, now))
             rows.append("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in (*cells, state.tripped or "no")))
-    description = html.escape(json.dumps(openapi(control.served), indent=1))
+    description = html.escape(json.dumps(openapi(control), indent=1))
     return (
         _PAGE.replace("{replica}", html.escape(control.replica))
         .replace("{rows}", "".join(rows) or "<tr><td colspan=5>no model is live yet</td></tr>")
@@ -58,11 +62,14 @@ def docs(control: Control, address: str) -> bytes:
     )
 
 
-def _ask(name: str, scorer: Scorer, address: str) -> str:
+def _ask(name: str, scorer: Scorer, address: str, numbers: Mapping[str, Bounds], now: datetime) -> str:
     """Commands to paste: a row (of the version's own example, where it has one), and an outcome for its key."""
     made = {item.name: _value(item) for item in scorer.signature.inputs if item.source == "request"}
     row = {scorer.signature.key: "example-1"} | (scorer.example[0] if scorer.example else made)
-    outcome = {"key": row[scorer.signature.key], "label": 1, "known_at": "2013-04-09T12:00:00Z"}
+    known = now.astimezone(UTC).replace(microsecond=0).isoformat()
+    outcome: dict[str, Any] = {"key": row[scorer.signature.key], "label": 1, "known_at": known}
+    if numbers:
+        outcome["numbers"] = {name: high for name, (_, high) in numbers.items()}
     asked = (("predict", row), ("feedback", outcome))
     shown = (
         f"curl -s {address}/v1/models/{name}/{kind} -d {shlex.quote(json.dumps({'rows': [body]}))}"
@@ -84,7 +91,7 @@ def _plain(text: str) -> dict[str, Any]:
 
 def _post(text: str, schema: dict[str, Any]) -> dict[str, Any]:
     body = {"required": True, "content": {"application/json": {"schema": schema}}}
-    refused = dict.fromkeys(("400", "404", "408", "413", "422", "503"), _ERROR)
+    refused = dict.fromkeys(("400", "403", "404", "408", "413", "422", "431", "503"), _ERROR)
     return {"summary": text, "requestBody": body, "responses": {"default": {"description": "Answer"}} | refused}
 
 
@@ -106,17 +113,23 @@ def _schema(item: Input) -> dict[str, Any]:
     return schema
 
 
-_OUTCOME = {
-    "type": "object",
-    "required": ["label", "known_at"],
-    "properties": {
-        "key": {"type": ["string", "integer"]},
-        "request_id": {"type": "string"},
-        "label": {"enum": [0, 1]},
-        "known_at": {"type": "string", "format": "date-time"},
-    },
-}
-_FEEDBACK = {"type": "object", "required": ["rows"], "properties": {"rows": {"type": "array", "items": _OUTCOME}}}
+def _feedback(numbers: Mapping[str, Bounds]) -> dict[str, Any]:
+    reported = {name: {"type": "number", "minimum": low, "maximum": high} for name, (low, high) in numbers.items()}
+    outcome = {
+        "type": "object",
+        "required": ["known_at"],
+        "additionalProperties": False,
+        "properties": {
+            "key": {"type": ["string", "integer"]},
+            "request_id": {"type": "string"},
+            "label": {"enum": [0, 1, None]},
+            "numbers": {"type": "object", "additionalProperties": False, "properties": reported},
+            "known_at": {"type": "string", "format": "date-time"},
+        },
+    }
+    rows = {"type": "array", "minItems": 1, "maxItems": MOST_ROWS, "items": outcome}
+    return {"type": "object", "required": ["rows"], "additionalProperties": False, "properties": {"rows": rows}}
+
 
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Modelyard gateway</title>
 <style>body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1c2733}

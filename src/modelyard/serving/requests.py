@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ import msgspec
 from modelyard.serving.errors import Refusal, invalid
 
 MOST_ROWS = 1000
+Bounds = tuple[float, float]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNTIL_US = round((datetime(2200, 1, 1, tzinfo=UTC) - _EPOCH).total_seconds()) * 1_000_000
 
@@ -29,10 +31,11 @@ class PredictRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Outcome(msgspec.Struct, forbid_unknown_fields=True):
-    """What came of a prediction: of all predictions of a key, or of one request."""
+    """What came of a prediction: of all predictions of a key, or of one request. A label, declared numbers, or both."""
 
-    label: float
     known_at: datetime
+    label: float | None = None
+    numbers: dict[str, float] = {}
     key: str | int | None = None
     request_id: str | None = None
 
@@ -62,21 +65,37 @@ def read_predict(body: bytes) -> PredictRequest:
     return request
 
 
-def read_feedback(body: bytes) -> FeedbackRequest:
-    """Parse and bound outcomes. Raises ``Refusal``."""
+def read_feedback(body: bytes, declared: Mapping[str, Bounds] = MappingProxyType({})) -> FeedbackRequest:
+    """Parse and bound outcomes; ``declared`` are the numbers of ``model.yaml``. Raises ``Refusal``."""
     try:
         request = _feedback.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _malformed(error) from None
     _bound(request.rows)
     for place, row in enumerate(request.rows):
-        if row.label not in (0.0, 1.0):
+        if row.label not in (0.0, 1.0, None):
             raise invalid("label", row.label, "0 or 1", row=place)
+        if row.label is None and not row.numbers:
+            raise invalid("label", None, f"a label (0 or 1), or numbers ({_names(declared)})", row=place)
+        _check_numbers(row.numbers, declared, place)
         if (row.key is None) == (row.request_id is None):
             raise invalid("key", row.key, "exactly one of key and request_id", row=place)
         if not plausible(row.known_at):
             raise invalid("known_at", str(row.known_at), _MOMENTS, row=place)
     return request
+
+
+def _check_numbers(numbers: Mapping[str, float], declared: Mapping[str, Bounds], place: int) -> None:
+    for name, value in numbers.items():
+        if name not in declared:
+            raise invalid(f"numbers.{name}", value, f"numbers that model.yaml declares: {_names(declared)}", row=place)
+        low, high = declared[name]
+        if not low <= value <= high:
+            raise invalid(f"numbers.{name}", value, f"a number from {low:g} to {high:g}", row=place)
+
+
+def _names(declared: Mapping[str, Bounds]) -> str:
+    return ", ".join(sorted(declared)) or "none"
 
 
 def microseconds(moment: datetime | None, now_us: int) -> int:

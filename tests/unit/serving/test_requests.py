@@ -50,6 +50,9 @@ def test_any_bytes_are_parsed_or_refused(body: bytes) -> None:
         '{"label": 1, "known_at": "2013-04-09T00:00:00Z"}',
         '{"label": 1, "known_at": "2013-04-09T00:00:00Z", "key": "a", "request_id": "b"}',
         '{"label": 1, "key": "a"}',
+        '{"known_at": "2013-04-09T00:00:00Z", "key": "a"}',
+        '{"known_at": "2013-04-09T00:00:00Z", "key": "a", "numbers": {}}',
+        '{"known_at": "2013-04-09T00:00:00Z", "key": "a", "numbers": {"rating": "5"}}',
         '{"label": 1, "known_at": "9999-12-31T23:59:59-12:00", "key": "a"}',
         '{"label": 1, "known_at": "2200-01-01T00:00:00Z", "key": "a"}',
         '{"label": 1, "known_at": "1969-12-31T23:59:59Z", "key": "a"}',
@@ -58,6 +61,25 @@ def test_any_bytes_are_parsed_or_refused(body: bytes) -> None:
 def test_an_outcome_needs_a_label_a_moment_and_one_address(row: str) -> None:
     with pytest.raises(Refusal):
         read_feedback(b'{"rows": [' + row.encode() + b"]}")
+
+
+def test_numbers_are_those_that_are_declared_and_within_their_bounds() -> None:
+    declared = {"rating": (1.0, 5.0), "cost": (0.0, 100.0)}
+
+    def read(numbers: str) -> dict[str, float]:
+        row = '{"known_at": "2013-04-09T00:00:00Z", "key": "a", "numbers": {' + numbers + "}}"
+        return read_feedback(b'{"rows": [' + row.encode() + b"]}", declared).rows[0].numbers
+
+    assert read('"rating": 5, "cost": 0.5') == {"rating": 5.0, "cost": 0.5}
+    for numbers, field, accepted in (
+        ('"stars": 5', "numbers.stars", "cost, rating"),
+        ('"rating": 5.1', "numbers.rating", "from 1 to 5"),
+        ('"rating": 0', "numbers.rating", "from 1 to 5"),
+    ):
+        with pytest.raises(Refusal) as refused:
+            read(numbers)
+        assert (refused.value.status, refused.value.detail["field"]) == (422, field)
+        assert accepted in refused.value.detail["accepted"]
 
 
 @pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+12:00", "9999-12-31T23:59:59-12:00"])

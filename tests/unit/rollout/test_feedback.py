@@ -1,0 +1,124 @@
+"""Numbers that users report as a criterion: compared by the version that served, within one stage, at every look."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from fixtures.rollouts import NOW, after, healthy_fleet, running
+from fixtures.strategies import policy
+from pydantic import ValidationError
+from unit.rollout.test_decide import measured
+
+from modelyard.core.verdict import Measurement, Outcome
+from modelyard.rollout import feedback
+from modelyard.rollout.decide import decide
+from modelyard.rollout.state import RolloutState
+
+RATING = {"name": "rating", "better": "higher", "margin": 0.2, "min_rows": 200}
+STAGE_S = 86_400.0
+
+
+def state(stage: int = 2, **metric: Any) -> RolloutState:
+    """A canary at 50 percent (stage 2 of 5, 20, 50, 100), each stage entered a day after the one before."""
+    made = running(0, policy=policy("canary", feedback=[RATING | metric]))
+    for number in range(1, stage + 1):
+        at = after(number * STAGE_S)
+        made = made.looked("advance", "", at).begin_stage(number, at).enter(number, at)
+    return made
+
+
+def rows(challenger: Any, champion: Any, stage: int = 2, **columns: Any) -> pd.DataFrame:
+    """Rows of a stage, an hour into it, with the ratings of each version."""
+    parts = []
+    for variant, values in (("challenger", challenger), ("champion", champion)):
+        given = {"key": [f"{stage}{variant}{n}" for n in range(len(values))], "variant": variant, "error": ""}
+        at = pd.Timestamp(NOW + (after(stage * STAGE_S + 3600) - NOW))
+        parts.append(pd.DataFrame(given | {"served_at": at, "feedback.rating": np.asarray(values, float)} | columns))
+    return pd.concat(parts, ignore_index=True)
+
+
+def stars(mean: float, n: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(mean, 0.5, n)
+
+
+def verdict(made: RolloutState, frame: pd.DataFrame) -> Any:
+    found = {(m.name, m.variant): m for m in feedback.measure(made, frame)}
+    (one,) = feedback.judge(made, found)
+    return one
+
+
+@pytest.mark.parametrize(
+    ("challenger", "metric", "outcome"),
+    [
+        (4.0, {}, Outcome.SUCCESSFUL),
+        (3.0, {}, Outcome.FAILED),
+        (3.8, {}, Outcome.INCONCLUSIVE),
+        (5.0, {"better": "lower"}, Outcome.FAILED),
+        (3.0, {"better": "lower"}, Outcome.SUCCESSFUL),
+        (4.0, {"ask": "superior"}, Outcome.INCONCLUSIVE),
+        (4.5, {"ask": "superior"}, Outcome.SUCCESSFUL),
+        (4.0, {"min_rows": 3000}, Outcome.INCONCLUSIVE),
+    ],
+)
+def test_what_the_policy_asks(challenger: float, metric: dict[str, Any], outcome: Outcome) -> None:
+    assert verdict(state(**metric), rows(stars(challenger, 2000), stars(4.0, 2000, 1))).outcome is outcome
+
+
+def test_no_number_is_no_evidence_and_holds() -> None:
+    made = state()
+    nothing = rows([], []).drop(columns="feedback.rating")
+    same = rows([1.0] * 900, [1.0] * 900)
+    for frame in (nothing, rows([], stars(4, 900)), rows(stars(4, 1), stars(4, 900)), same):
+        found = verdict(made, frame)
+        assert (found.outcome, found.blocks) == (Outcome.INCONCLUSIVE, True)
+        assert "no evidence" in found.reason
+
+
+def test_a_drift_between_stages_is_no_difference_of_versions() -> None:
+    """Early, when the champion has nearly all rows, everybody is content; later nobody is. The versions are alike."""
+    early = rows(stars(4.8, 100), stars(4.8, 1900, 1), stage=0)
+    late = rows(stars(3.0, 1000, 2), stars(3.0, 1000, 3), stage=2)
+    assert verdict(state(), pd.concat([early, late])).outcome is Outcome.SUCCESSFUL
+    pooled = pd.concat([early, late]).assign(served_at=late["served_at"].iloc[0])
+    assert verdict(state(), pooled).outcome is Outcome.FAILED  # what pooling would have made of it
+
+
+def test_with_all_traffic_on_the_challenger_the_stage_before_counts() -> None:
+    before = rows(stars(4.0, 1000), stars(4.0, 1000, 1), stage=2)
+    now = rows(stars(1.0, 1000), [], stage=3)
+    assert verdict(state(3), pd.concat([before, now])).outcome is Outcome.SUCCESSFUL
+    assert verdict(state(3), now).outcome is Outcome.INCONCLUSIVE
+
+
+def test_a_key_counts_once_and_answers_for_the_other_version_do_not() -> None:
+    frame = rows(stars(4.0, 300), stars(4.0, 300, 1))
+    again = pd.concat([frame, frame, frame.assign(error="challenger: RuntimeError")])
+    one, more = (feedback.measure(state(), f)[0] for f in (frame, again))
+    assert (more.n, more.value, more.low) == (one.n, one.value, one.low)
+    assert feedback.measure(state(), frame.assign(error="challenger: RuntimeError"))[0].value is None
+
+
+def test_harm_ends_the_rollout_and_the_record_replays() -> None:
+    made, now = state(), after(3 * STAGE_S)
+    for mean, action in ((4.0, "advance"), (3.0, "rollback")):
+        found = feedback.measure(made, rows(stars(mean, 2000), stars(4.0, 2000, 1)))
+        run = decide(made, [*measured(), *found], now)
+        assert run.action == action
+        again = type(run).from_json(run.to_json())
+        assert decide(RolloutState.from_json(made.to_json()), again.measurements, again.as_of) == run
+    assert decide(made, measured(), now).action == "hold"
+    assert healthy_fleet()
+
+
+def test_a_shadow_answers_nobody_and_is_not_asked() -> None:
+    made = running(0, policy=policy("shadow_canary", feedback=[RATING]))
+    assert feedback.measure(made, rows(stars(4, 9), stars(4, 9))) == []
+    assert feedback.judge(made, {("feedback.rating", ""): Measurement(name="x", value=1)}) == ()
+
+
+def test_a_number_is_named_once() -> None:
+    with pytest.raises(ValidationError, match="twice"):
+        policy("canary", feedback=[RATING, RATING])
