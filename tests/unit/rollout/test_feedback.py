@@ -10,15 +10,30 @@ import pytest
 from fixtures.rollouts import NOW, after, healthy_fleet, running
 from fixtures.strategies import policy
 from pydantic import ValidationError
-from unit.rollout.test_decide import measured
 
 from modelyard.core.verdict import Measurement, Outcome
 from modelyard.rollout import feedback
 from modelyard.rollout.decide import decide
+from modelyard.rollout.evidence import LOSS
 from modelyard.rollout.state import RolloutState
 
 RATING = {"name": "rating", "better": "higher", "margin": 0.2, "min_rows": 200}
 STAGE_S = 86_400.0
+
+
+def well() -> list[Measurement]:
+    """A look at which everything else is as it should be."""
+    given = [
+        {"name": "seconds_in_stage", "value": STAGE_S},
+        {"name": "guardrail_trips", "value": 0},
+        {"name": "rows", "value": 9000, "n": 9000, "variant": "challenger"},
+        {"name": "error_rate", "value": 0, "low": 0, "high": 0.001, "n": 9000, "variant": "challenger"},
+        {"name": "error_rate", "value": 0, "low": 0, "high": 0.001, "n": 9000, "variant": "champion"},
+        {"name": "latency_p95_ms", "value": 3, "low": 2, "high": 4, "n": 9000, "variant": "challenger"},
+        {"name": "latency_p95_ms", "value": 3, "low": 2, "high": 4, "n": 9000, "variant": "champion"},
+        {"name": LOSS, "value": -0.001, "low": -0.006, "high": 0.004, "n": 9000},
+    ]
+    return [*(Measurement.model_validate(one) for one in given), *healthy_fleet()]
 
 
 def state(stage: int = 2, **metric: Any) -> RolloutState:
@@ -105,12 +120,11 @@ def test_harm_ends_the_rollout_and_the_record_replays() -> None:
     made, now = state(), after(3 * STAGE_S)
     for mean, action in ((4.0, "advance"), (3.0, "rollback")):
         found = feedback.measure(made, rows(stars(mean, 2000), stars(4.0, 2000, 1)))
-        run = decide(made, [*measured(), *found], now)
+        run = decide(made, [*well(), *found], now)
         assert run.action == action
         again = type(run).from_json(run.to_json())
         assert decide(RolloutState.from_json(made.to_json()), again.measurements, again.as_of) == run
-    assert decide(made, measured(), now).action == "hold"
-    assert healthy_fleet()
+    assert decide(made, well(), now).action == "hold"
 
 
 def test_a_shadow_answers_nobody_and_is_not_asked() -> None:
