@@ -25,8 +25,11 @@ MODEL, NUMBERS, CATEGORIES, WORDS, WIDE, HIDDEN = "bench", 27, 4, 50, 8, 96
 PATH = f"/v1/models/{MODEL}/predict"
 
 
-def graph(seed: int) -> bytes:
-    """An MLP with embeddings, of weights drawn with this seed; missing numbers count as zero."""
+def graph(seed: int, *, fails: bool = False) -> bytes:
+    """An MLP with embeddings, of weights drawn with this seed; missing numbers count as zero.
+
+    One that ``fails`` does so wherever a number is positive: it can be loaded, and has no answer for its users.
+    """
     from onnx import TensorProto, helper, numpy_helper
 
     random, nodes, initial = np.random.default_rng(seed), [], []
@@ -57,7 +60,12 @@ def graph(seed: int) -> bytes:
         )
         hidden = node("Relu", linear, out=f"h{layer}")
     last = node("Gemm", hidden, weights("w", HIDDEN, 1), weights("b", 1), out="last")
-    node("Reshape", last, constant("flat", np.array([-1])), out="logit")
+    flat = node("Reshape", last, constant("flat", np.array([-1])), out="fine" if fails else "logit")
+    if fails:
+        positive = node("Greater", node("ReduceMax", "numeric", out="most", keepdims=0), "zero", out="positive")
+        place = node("Cast", positive, out="place", to=TensorProto.INT64)
+        # Beyond the end of what is gathered from: the runtime refuses.
+        node("Mul", flat, node("Gather", constant("one", np.ones(1, np.float32)), place, out="times"), out="logit")
     inputs = [
         helper.make_tensor_value_info("numeric", TensorProto.FLOAT, ["n", NUMBERS]),
         helper.make_tensor_value_info("categorical", TensorProto.INT64, ["n", CATEGORIES]),

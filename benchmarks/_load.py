@@ -69,7 +69,7 @@ def open_loop(port: int, path: str, body: Callable[[int], bytes], *, rate: float
     """``rate`` requests a second, spread over 32 connections."""
     import uvloop
 
-    requests = [_request(path, body(n)) for n in range(BODIES)]
+    requests = [request(path, body(n)) for n in range(BODIES)]
 
     async def run() -> _Measured:
         measured, start = _Measured(), time.perf_counter()
@@ -164,7 +164,7 @@ class _Connection(asyncio.Protocol):
 def _closed_loop(port: int, path: str, bodies: list[bytes], connections: int, seconds: float) -> _Measured:
     import uvloop
 
-    made = [_request(path, body) for body in bodies]
+    made = [request(path, body) for body in bodies]
 
     def forever() -> Iterator[bytes]:
         while True:
@@ -192,6 +192,7 @@ def _closed_loop(port: int, path: str, bodies: list[bytes], connections: int, se
     return uvloop.run(run())
 
 
-def _request(path: str, body: bytes) -> bytes:
+def request(path: str, body: bytes) -> bytes:
+    """A POST of JSON, as bytes."""
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode() + body

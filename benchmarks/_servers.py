@@ -49,13 +49,14 @@ def process(command: list[str], port: int, path: str, *, log: Path | None = None
     with (log or Path(os.devnull)).open("ab") as said:
         started = subprocess.Popen(command, env=os.environ | env, start_new_session=True, stdout=said, stderr=said)
     try:
-        _await(started, f"http://127.0.0.1:{port}{path}", log)
+        wait_for(started, f"http://127.0.0.1:{port}{path}", log)
         yield Server(port, started.pid)
     finally:
-        _end(started)
+        end(started)
 
 
-def _await(started: subprocess.Popen[bytes], url: str, log: Path | None) -> None:
+def wait_for(started: subprocess.Popen[bytes], url: str, log: Path | None) -> None:
+    """Until it answers. Raises ``RuntimeError`` with the end of its log."""
     deadline = time.monotonic() + 120
     while started.poll() is None and time.monotonic() < deadline:
         try:
@@ -69,7 +70,8 @@ def _await(started: subprocess.Popen[bytes], url: str, log: Path | None) -> None
     raise RuntimeError(f"{url}: the server {ended}. {said}")
 
 
-def _end(started: subprocess.Popen[bytes]) -> None:
+def end(started: subprocess.Popen[bytes]) -> None:
+    """Stop it and all that it started."""
     with suppress(ProcessLookupError):
         os.killpg(started.pid, signal.SIGTERM)
     try:

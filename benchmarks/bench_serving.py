@@ -25,6 +25,8 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from _bundles import MODEL, PATH, bundle, graph, large_graph, mlflows, ours
+from _changes import changes
+from _faults import faults
 from _load import Result, client, load, open_loop
 from _peer_env import bentoml, bentomls, mlserver, mlservers
 from _report import RESULTS, Facts, Row, commit, parts, table, write_part
@@ -169,6 +171,8 @@ PARTS: dict[str, Callable[[Scale, Path], Found]] = {
     "throughput": throughput,
     "large_model": large_model,
     "open_loop": open_rate,
+    "changes": changes,
+    "faults": faults,
 }
 
 
