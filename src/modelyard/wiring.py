@@ -26,11 +26,13 @@ class ConnectedPlatform:
 
     @cached_property
     def ledger(self) -> Ledger:
-        """PostgreSQL."""
+        """PostgreSQL; the audit log's anchors in a file."""
+        from modelyard.adapters.audit_anchors import FileAnchors
         from modelyard.adapters.db.engine import connect
         from modelyard.adapters.db.ledger import PostgresLedger
 
-        return PostgresLedger(connect(self.settings.require("database_url")))
+        anchors = FileAnchors(self.settings.home / "audit" / "anchors")
+        return PostgresLedger(connect(self.settings.require("database_url")), anchors)
 
     @cached_property
     def datasets(self) -> Datasets:
@@ -78,7 +80,9 @@ class ConnectedPlatform:
         """The address in front of the replicas, over HTTP; None where the settings name none."""
         from modelyard.adapters.http_edge import HttpEdge
 
-        return HttpEdge(self.settings.edge_url) if self.settings.edge_url else None
+        if not self.settings.edge_url:
+            return None
+        return HttpEdge(self.settings.edge_url, self.settings.require("admin_token_file"))
 
     @cached_property
     def predictions(self) -> Predictions:

@@ -209,7 +209,7 @@ def test_one_cause_is_one_incident_while_it_is_open(ledger: PostgresLedger) -> N
     assert len(ledger.journal.incidents(open_only=True)) == 1
 
 
-@pytest.mark.parametrize("attack", ["DELETE FROM audit_log", "UPDATE audit_log SET actor = 'x'", "TRUNCATE audit_log"])
+@pytest.mark.parametrize("attack", ["DELETE FROM audit_log", "UPDATE audit_log SET body = '{}'", "TRUNCATE audit_log"])
 def test_the_audit_log_only_grows(ledger: PostgresLedger, engine: Engine, attack: str) -> None:
     event = AuditEvent(at=NOW, actor="me", action="test", model="toy", subject=A, reason="because")
     ledger.journal.audit(event)

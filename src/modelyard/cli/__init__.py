@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from modelyard.cli import (
+    audit,
     dags,
     data,
     demonstration,
@@ -29,6 +30,7 @@ app = typer.Typer(
 for command in (services.up, services.down, services.clean, services.ps, services.doctor):
     app.command()(command)
 app.add_typer(services.db, name="db")
+app.add_typer(audit.app, name="audit")
 app.add_typer(dags.app, name="dags")
 app.add_typer(data.app, name="data")
 app.add_typer(drift.app, name="drift")
@@ -47,7 +49,6 @@ app.command()(records.decisions)
 app.command()(records.incidents)
 app.command()(records.resolve)
 app.command()(records.reconcile)
-app.command()(records.audit)
 
 
 def main() -> None:

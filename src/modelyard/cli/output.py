@@ -58,8 +58,8 @@ def emit_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[objec
     console.print(table)
 
 
-def moment(text: str) -> datetime:
-    """A moment that a person has given.
+def moment(text: str, option: str = "--as-of") -> datetime:
+    """A moment that a person has given with this option.
 
     Raises:
         ConfigError: it is none.
@@ -67,7 +67,7 @@ def moment(text: str) -> datetime:
     try:
         return parse_moment(text)
     except ValueError:
-        raise ConfigError("--as-of", text, "a moment in ISO 8601, such as 2013-04-09 or 2013-04-09T12:00Z") from None
+        raise ConfigError(option, text, "a moment in ISO 8601, such as 2013-04-09 or 2013-04-09T12:00Z") from None
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""``modelyard audit``, ``incidents``, ``resolve``, ``decisions``, ``releases``: the platform's records."""
+"""``modelyard incidents``, ``resolve``, ``decisions``, ``releases``: the platform's records."""
 
 from __future__ import annotations
 
@@ -14,28 +14,6 @@ from modelyard.core.digest import short
 from modelyard.core.errors import NotFound
 from modelyard.core.records import AuditEvent
 from modelyard.ports.platform import Platform
-
-
-def audit(
-    model: Annotated[str | None, typer.Argument(help="Only this model's events.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 50,
-    as_json: AsJson = False,
-) -> None:
-    """Show the append-only audit log.
-
-    Example: modelyard audit flight_delay --limit 20
-    """
-    with reported():
-        events = _here(model).ledger.journal.audit_log(model, limit)
-        if as_json:
-            emit_json([{"seq": seq, **event.to_dict()} for seq, event in events])
-            return
-        rows = [
-            (seq, e.at.strftime("%Y-%m-%d %H:%M:%S"), e.actor, e.action, e.model, e.subject[:24], e.reason)
-            for seq, e in events
-        ]
-        columns = ("seq", "at (UTC)", "actor", "action", "model", "subject", "reason")
-        emit_table("Audit log", columns, rows, empty="Every decision and transition will be here.")
 
 
 def incidents(

@@ -151,4 +151,4 @@ def _me() -> str:
 
 def _say(state: RolloutState) -> None:
     console.print(state.summary, markup=False, highlight=False)
-    console.print(f"Next: `modelyard rollout status {state.model}`, `modelyard audit {state.model}`.")
+    console.print(f"Next: `modelyard rollout status {state.model}`, `modelyard audit show {state.model}`.")

@@ -5,10 +5,11 @@ All writes are idempotent: writing the same value twice is one row. Moments are 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
+from modelyard.core.chain import Entry, Head
 from modelyard.core.clock import Tick
 from modelyard.core.records import AnalysisRun, Approval, AuditEvent, Incident, Release, Snapshot
 from modelyard.core.verdict import Decision
@@ -147,10 +148,29 @@ class Journal(Protocol):
         """(id, state, incident), oldest first."""
 
     def audit(self, event: AuditEvent) -> int:
-        """Append to the audit log; returns the sequence number."""
+        """Append to the audit log, whose entries are chained (``core.chain``); returns the entry's number."""
 
-    def audit_log(self, model: str | None = None, limit: int = 1000) -> list[tuple[int, AuditEvent]]:
-        """The newest events, oldest first."""
+    def audit_log(
+        self,
+        model: str | None = None,
+        limit: int = 1000,
+        *,
+        actor: str | None = None,
+        action: str | None = None,
+        subject: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> list[tuple[int, AuditEvent]]:
+        """The newest events of these, oldest first; ``since`` belongs to the range, ``until`` does not."""
+
+    def audit_chain(self) -> Iterator[Entry]:
+        """Every entry of the audit log as it is stored, by number; streamed."""
+
+    def audit_head(self) -> Head:
+        """The head that the database records. Raises ``Conflict`` when it was deleted."""
+
+    def audit_anchors(self) -> dict[int, str]:
+        """Digests that were noted outside the database, by number. Raises ``Conflict`` when they contradict."""
 
     def check(self, model: str, as_of: datetime, body: Json) -> None:
         """Record a drift check; the same moment again replaces it (a cleared run repeats itself)."""
@@ -163,6 +183,16 @@ class Journal(Protocol):
 
     def ticks(self, model: str) -> Sequence[Tick]:
         """The ticks, in order of wall time."""
+
+
+class Anchors(Protocol):
+    """Where heads of the audit log are noted outside the database."""
+
+    def note(self, head: Head) -> None:
+        """Note a head. Raises ``OSError``."""
+
+    def read(self) -> dict[int, str]:
+        """Digests by the number of their entry. Raises ``Conflict`` when the notes were changed."""
 
 
 class Ledger(Protocol):

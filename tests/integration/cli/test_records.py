@@ -56,7 +56,13 @@ def crowned(ledger: PostgresLedger) -> Release:
 
 
 def test_an_empty_platform_says_what_to_do(ledger: PostgresLedger) -> None:
-    for arguments in (["audit"], ["incidents"], ["decisions", "toy"], ["releases", "toy"], ["drift", "history", "toy"]):
+    for arguments in (
+        ["audit", "show"],
+        ["incidents"],
+        ["decisions", "toy"],
+        ["releases", "toy"],
+        ["drift", "history", "toy"],
+    ):
         assert "none." in run(*arguments)
     assert "none yet" in run("status")
 
@@ -98,8 +104,8 @@ def test_decisions_and_audit_are_shown_with_their_reasons(ledger: PostgresLedger
     assert "all passed" in run("decisions", "toy")
     assert json.loads(run("decisions", "toy", "--kind", "gates", "--json"))[0]["digest"] == decision.digest
     assert json.loads(run("decisions", "toy", "--kind", "governor", "--json")) == []
-    assert "to see" in run("audit", "toy")
-    assert json.loads(run("audit", "--json"))[0]["seq"] == 1
+    assert "to see" in run("audit", "show", "toy")
+    assert json.loads(run("audit", "show", "--json"))[0]["seq"] == 1
 
 
 @pytest.mark.parametrize(
@@ -131,7 +137,7 @@ def test_what_cannot_be_done_is_said_in_a_line_and_exits_with_1(
     "arguments",
     [
         ["rollout", "history"], ["rollout", "status"], ["rollout", "abort", "--why", "x"], ["decisions"], ["incidents"],
-        ["audit"], ["releases"], ["drift", "history"], ["drift", "explain"],
+        ["audit", "show"], ["releases"], ["drift", "history"], ["drift", "explain"],
     ],
 )  # fmt: skip
 def test_a_model_that_nobody_knows_is_an_error_that_lists_those_that_are(
@@ -176,3 +182,26 @@ def test_every_command_has_help_and_an_example() -> None:
     assert len(found) > 15
     for name, text in found:
         assert f"Example: modelyard {' '.join(name)}" in text, name
+
+
+def test_the_audit_log_is_verified_exported_and_a_forged_export_found(ledger: PostgresLedger, tmp_path: Path) -> None:
+    release = crowned(ledger)
+    ledger.journal.audit(AuditEvent(at=NOW, actor="ann", action="a", model="toy", subject=release.digest, reason="one"))
+    ledger.journal.audit(AuditEvent(at=NOW, actor="bob", action="b", model="toy", subject=A, reason="two"))
+    assert [e["actor"] for e in json.loads(run("audit", "show", "toy", "--version", "1", "--json"))] == ["ann"]
+    assert json.loads(run("audit", "show", "--until", "2013-01-01", "--json")) == []
+    told = json.loads(run("audit", "verify", "--json"))
+    assert (told["whole"], told["entries"]) == (True, 2)
+    file = tmp_path / "audit.jsonl"
+    run("audit", "export", "--to", str(file))
+    assert "whole" in run("audit", "verify", "--file", str(file), "--head", told["head"])
+    refused = runner.invoke(app, ["audit", "export", "--to", str(file)])
+    assert refused.exit_code == 1
+    file.write_text(file.read_text(encoding="utf-8").replace("two", "six"), encoding="utf-8")
+    forged = runner.invoke(app, ["audit", "verify", "--file", str(file)])
+    assert forged.exit_code == 1
+    assert "entry 2 was changed" in forged.output
+    file.write_text(file.read_text(encoding="utf-8").splitlines()[0] + "\n", encoding="utf-8")
+    cut = runner.invoke(app, ["audit", "verify", "--file", str(file), "--head", told["head"]])
+    assert cut.exit_code == 1
+    assert "cut off" in cut.output

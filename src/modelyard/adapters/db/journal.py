@@ -1,27 +1,25 @@
-"""Decisions, approvals, incidents, the audit log, drift checks and ticks in PostgreSQL."""
+"""Decisions, approvals, incidents, drift checks and ticks in PostgreSQL."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Engine, select, update
+from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from modelyard.adapters.db import tables as t
 from modelyard.adapters.db._rows import body_of, text_of
+from modelyard.adapters.db.audit import PostgresAudit
 from modelyard.core.clock import Tick
 from modelyard.core.errors import Conflict, NotFound
-from modelyard.core.records import Approval, AuditEvent, Incident
+from modelyard.core.records import Approval, Incident
 from modelyard.core.verdict import Decision
 from modelyard.ports.ledger import Json
 
 
-class PostgresJournal:
+class PostgresJournal(PostgresAudit):
     """``ports.ledger.Journal``."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
 
     def decide(self, decision: Decision) -> None:
         row = {
@@ -103,27 +101,6 @@ class PostgresJournal:
         with self._engine.connect() as db:
             rows = db.execute(query).all()
         return [(number, state, Incident.from_json(text_of(body))) for number, state, body in rows]
-
-    def audit(self, event: AuditEvent) -> int:
-        row = {
-            "at": event.at,
-            "actor": event.actor,
-            "action": event.action,
-            "model": event.model,
-            "subject": event.subject,
-            "body": body_of(event),
-        }
-        with self._engine.begin() as db:
-            seq: int = db.execute(insert(t.audit_log).values(row).returning(t.audit_log.c.seq)).scalar_one()
-        return seq
-
-    def audit_log(self, model: str | None = None, limit: int = 1000) -> list[tuple[int, AuditEvent]]:
-        query = select(t.audit_log.c.seq, t.audit_log.c.body).order_by(t.audit_log.c.seq.desc()).limit(limit)
-        if model is not None:
-            query = query.where(t.audit_log.c.model == model)
-        with self._engine.connect() as db:
-            rows = db.execute(query).all()
-        return [(seq, AuditEvent.from_json(text_of(body))) for seq, body in reversed(rows)]
 
     def check(self, model: str, as_of: datetime, body: Json) -> None:
         row = insert(t.drift_checks).values(model=model, as_of=as_of, body=body)

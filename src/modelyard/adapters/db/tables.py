@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, DateTime, Index, Integer, MetaData, Table, Text, UniqueConstraint, text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Computed,
+    DateTime,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 
 metadata = MetaData()
@@ -133,18 +148,27 @@ incidents = Table(
     _moment("resolved_at", null=True),
     Index("one_open_incident_per_key", "key", unique=True, postgresql_where=text("resolved_at IS NULL")),
 )
+# The searched columns follow from the body, which is kept to the letter (json, not jsonb): digests cover its text.
 audit_log = Table(
     "audit_log",
     metadata,
-    Column("seq", BigInteger, primary_key=True, autoincrement=True),
-    _moment("at"),
-    _text("actor"),
-    _text("action"),
-    _text("model"),
-    _text("subject"),
-    _body(),
-    _moment("recorded_at", default_now=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    _text("previous"),
+    _text("digest"),
+    Column("body", JSON, nullable=False),
+    *(
+        Column(name, Text, Computed(f"body ->> '{name}'", persisted=True))
+        for name in ("actor", "action", "model", "subject")
+    ),
+    UniqueConstraint("previous", name="one_entry_after_each"),
     Index("audit_by_model", "model", "seq"),
+)
+audit_head = Table(
+    "audit_head",
+    metadata,
+    Column("single", Boolean, CheckConstraint("single", name="one_head"), primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+    _text("digest"),
 )
 drift_checks = Table(
     "drift_checks",
