@@ -10,7 +10,9 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modelyard.core.errors import IntegrityError
 from modelyard.core.window import Window
+from modelyard.ports.fleet import Trip
 from modelyard.ports.predictions import REPORTED
 
 if TYPE_CHECKING:
@@ -81,6 +83,17 @@ class ParquetPredictions:
         """Requests served under a rollout, with all labels received so far."""
         files = sorted((self._root / model / "predictions").glob(f"date=*/*~{rollout}.parquet"))
         return self._query(model, files, datetime.fromisoformat("0001-01-02T00:00:00+00:00"), _FAR, _FAR)
+
+    def trips(self, model: str, rollout: str) -> tuple[Trip, ...]:
+        """The trips on record."""
+        found = []
+        for path in sorted((self._root / model / "events").glob("*.json")):
+            if path.stem.endswith(f"~{rollout}"):
+                try:
+                    found.append(Trip.from_json(path.read_bytes()))
+                except ValueError as error:
+                    raise IntegrityError(f"{path} is no record of a trip: {error}") from error
+        return tuple(sorted(found, key=lambda trip: trip.at))
 
     def newest(self, model: str) -> datetime | None:
         """The newest event time in the log."""

@@ -121,7 +121,7 @@ def _tripped_since(platform: Platform, state: RolloutState, action: str, now: da
     begun = state.status in ("promoting", "concluding") and not state.verified and state.decided_by == PLATFORM
     if not (decided or begun):
         return None
-    found = tripped(platform, state.model, state.challenger)
+    found = tripped(platform, state.model, state.id, state.challenger)
     if not found:
         return None
     reason = f"a guardrail tripped after the last look ({found})"

@@ -47,11 +47,21 @@ def restore(platform: Platform, model: str, now: datetime) -> dict[str, ReplicaS
     return {} if wanted is None else _push(platform, Route.model_validate(wanted[1]), wanted[0], now)
 
 
-def tripped(platform: Platform, model: str, arm: Arm) -> str:
-    """Which replicas, of those that answer, have taken this challenger off, and by which guardrail; empty: none."""
+def tripped(platform: Platform, model: str, rollout: str, arm: Arm) -> str:
+    """Which replicas have taken this challenger off, and by which guardrail; empty: none.
+
+    By what those say that answer, and by what is on record: a replica that tripped may be gone by now.
+    """
     states, _ = platform.fleet.survey(model)
-    found = {name: s.tripped for name, s in states.items() if s.tripped and s.challenger == arm.release}
+    found = recorded(platform, model, rollout, arm)
+    found |= {name: s.tripped for name, s in states.items() if s.tripped and s.challenger == arm.release}
     return ", ".join(f"{name}: {guard}" for name, guard in sorted(found.items()))
+
+
+def recorded(platform: Platform, model: str, rollout: str, arm: Arm) -> dict[str, str]:
+    """By replica the guardrail that took this challenger off, as the replicas wrote it down."""
+    trips = platform.predictions.trips(model, rollout)
+    return {trip.replica: trip.guardrail for trip in trips if trip.challenger == arm.release}
 
 
 def smoke(

@@ -17,7 +17,7 @@ from modelyard.core.value import Digest
 from modelyard.core.verdict import Measurement, Severity
 from modelyard.flows import endings, fleet_checks
 from modelyard.flows.endings import abort, roll_back, stand_down
-from modelyard.flows.fleet import arm_of, follow, restore, smoke, threshold, tripped
+from modelyard.flows.fleet import arm_of, follow, recorded, restore, smoke, threshold, tripped
 from modelyard.flows.govern import approved
 from modelyard.flows.revert import revert
 from modelyard.flows.rollout_records import PLATFORM, audit_once, history, move, open_rollout, read, save
@@ -156,10 +156,11 @@ def measure(platform: Platform, state: RolloutState, now: datetime) -> list[Meas
     if state.strategy == "first":
         return [_smoke(platform, state, healthy), healthy, *fleet_checks.ask(platform, state, healthy)]
     frame = platform.predictions.rollout(state.model, state.id)
+    trips = recorded(platform, state.model, state.id, state.challenger)
     smoked = [_smoke(platform, state, healthy)] if state.strategy == "blue_green" else []
     return [
         *smoked,
-        *measurements(state, states, frame, now, _thresholds(state)),
+        *measurements(state, states, frame, now, _thresholds(state), trips),
         *fleet_checks.measure(platform, state, states, healthy, frame),
     ]
 
@@ -214,7 +215,7 @@ def _watch(platform: Platform, state: RolloutState, stage: int, now: datetime) -
     if state.status not in ("pending", "running"):
         return state
     why = ""
-    if found := tripped(platform, state.model, state.challenger):
+    if found := tripped(platform, state.model, state.id, state.challenger):
         why = f"a guardrail tripped before stage {stage} was entered ({found})"
     elif state.overdue(stage, now) and not state.paused:
         late = f"stage {stage} could not be entered before the deadline of the stage before it"

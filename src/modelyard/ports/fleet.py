@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from pydantic import Field, JsonValue
 
-from modelyard.core.value import Digest, ModelName, Value
+from modelyard.core.value import Digest, ModelName, Moment, Value
 
 
 class Arm(Value):
@@ -46,6 +46,19 @@ class ReplicaState(Value):
     tripped: str = ""
     trip_detail: dict[str, JsonValue] = Field(default_factory=dict)
     counts: dict[str, dict[str, float]] = Field(default_factory=dict)
+
+
+class Trip(Value):
+    """A guardrail took a challenger off: what a replica writes down when it happens, and what outlives it."""
+
+    replica: str
+    model: ModelName
+    rollout: str
+    challenger: Digest
+    generation: int
+    guardrail: str
+    at: Moment
+    detail: dict[str, JsonValue] = Field(default_factory=dict)
 
 
 class Fleet(Protocol):

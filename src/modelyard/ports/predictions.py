@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 from modelyard.core.window import Window
+from modelyard.ports.fleet import Trip
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +31,13 @@ class Predictions(Protocol):
 
     def rollout(self, model: str, rollout: str) -> pd.DataFrame:
         """The same for all requests served under a rollout, with all labels received so far."""
+
+    def trips(self, model: str, rollout: str) -> tuple[Trip, ...]:
+        """What replicas have recorded of guardrails that tripped in a rollout, oldest first; also those that are gone.
+
+        Raises:
+            IntegrityError: a record cannot be read.
+        """
 
     def newest(self, model: str) -> datetime | None:
         """The newest ``event_time`` in the log."""

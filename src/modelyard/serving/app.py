@@ -211,6 +211,7 @@ class App:
             message = await receive()
             if message["type"] == "lifespan.startup":
                 await self._control.restore()
+                self._control.watch()
                 await send({"type": "lifespan.startup.complete"})
             else:
                 self.draining = True

@@ -7,6 +7,7 @@ import itertools
 import logging
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -15,8 +16,9 @@ from pydantic import Field
 
 from modelyard.core.errors import ModelyardError
 from modelyard.core.value import Value
-from modelyard.ports.fleet import Arm, ReplicaState, Route
+from modelyard.ports.fleet import Arm, ReplicaState, Route, Trip
 from modelyard.serving.errors import Refusal
+from modelyard.serving.fanout import Fanout
 from modelyard.serving.files import write_atomically
 from modelyard.serving.lane import Count
 from modelyard.serving.live import Live, assemble
@@ -88,6 +90,7 @@ class Control:
         """Models by the request target under which they are asked."""
         self.on_answered: Count = lambda *_: None
         self._off: dict[str, Kept] = {}
+        self._watching: asyncio.Task[None] | None = None
         self.broken: dict[str, str] = {}
         log.on_flush = self.save_evidence
 
@@ -168,8 +171,14 @@ class Control:
             raise Refusal(404, "unknown_model", f"no model {model!r} here (known: {known})", value=model)
         return served
 
+    def watch(self) -> None:
+        """From now on follow what other replicas record (``fanout``)."""
+        self._watching = asyncio.create_task(Fanout(self._log.root, self._keep).follow(lambda: self.served))
+
     def close(self) -> None:
         """At an orderly stop, before the log is closed: hand it what still waits."""
+        if self._watching is not None:
+            self._watching.cancel()
         for served in self.served.values():
             served.close()
 
@@ -200,9 +209,23 @@ class Control:
         live = served.live
         if live is None:
             return
-        self._log.submit(self._files.writer(served.name, _kept(live)))
-        body = {"kind": "trip", "replica": self.replica, "model": served.name, "generation": live.generation}
-        self._log.event(served.name, body | {"guardrail": live.tripped, "detail": live.trip_detail})
+        if live.challenger is not None:
+            trip = Trip(
+                replica=self.replica,
+                model=served.name,
+                rollout=live.route.rollout,
+                challenger=live.challenger.scorer.digest,
+                generation=live.generation,
+                guardrail=live.tripped,
+                at=datetime.now(UTC),
+                detail=live.trip_detail,
+            )
+            self._log.trip(trip)
+        self._keep(served)
+
+    def _keep(self, served: Served) -> None:
+        if served.live is not None:
+            self._log.submit(self._files.writer(served.name, _kept(served.live)))
 
     async def _restore(self, model: str, kept: Kept) -> None:
         route = kept.route

@@ -5,7 +5,7 @@ Layout under ``<root>/<model>/``:
 * ``predictions/date=<event date>/<replica>-<start>-<number>~<rollout>.parquet``
 * ``feedback/date=<date known>/<replica>-<start>-<number>.parquet``: labels
 * ``numbers/date=<date known>/<replica>-<start>-<number>.parquet``: named numbers, one a row
-* ``events/<replica>-<start>-<number>.json``: trips of guardrails
+* ``events/<replica>-<start>-<number>~<rollout>.json``: trips of guardrails (``ports.fleet.Trip``)
 
 The bound on what a kill -9 can lose: what was answered in the last ``seconds`` or the last ``rows`` rows, whichever is
 less, and the batch being written. A file is whole or absent. An orderly stop loses nothing.
@@ -26,10 +26,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from modelyard.ports.fleet import Trip
 from modelyard.serving import columns
 from modelyard.serving.encoding import Encoded
 from modelyard.serving.files import write_atomically
@@ -151,10 +151,15 @@ class PredictionLog:
             self._buffer.numbers.extend(numbers)
             self._due()
 
-    def event(self, model: str, body: dict[str, Any]) -> None:
-        """Write an event of its own file (a trip), at once."""
-        path = self._path(model, "events", "", ".json")
-        self.submit(write_atomically, path, msgspec.json.encode(body))
+    @property
+    def root(self) -> Path:
+        """The folder that all replicas write to."""
+        return self._root
+
+    def trip(self, trip: Trip) -> None:
+        """Record a trip in a file of its own, at once."""
+        path = self._path(trip.model, "events", "", f"~{trip.rollout}.json")
+        self.submit(write_atomically, path, trip.to_json().encode())
 
     def submit(self, work: Callable[..., None], *args: object) -> None:
         """Have the writing thread do something else that must not hold up the event loop."""

@@ -17,6 +17,7 @@ from modelyard.core.records import Release
 from modelyard.core.verdict import Measurement
 from modelyard.core.window import Window
 from modelyard.drift.edges import fit_profile
+from modelyard.ports.fleet import Trip
 from modelyard.release.signature import Input, Signature
 
 if TYPE_CHECKING:
@@ -42,6 +43,9 @@ class FrameLog:
 
     def rollout(self, model: str, rollout: str) -> pd.DataFrame:
         return self.rows.iloc[:0]
+
+    def trips(self, model: str, rollout: str) -> tuple[Trip, ...]:
+        return ()
 
     def newest(self, model: str) -> datetime | None:
         return self.rows.event_time.max().to_pydatetime() if len(self.rows) else None
