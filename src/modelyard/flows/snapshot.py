@@ -11,6 +11,7 @@ from modelyard.core.errors import ConfigError, Conflict, EvidenceMissing
 from modelyard.core.records import Snapshot
 from modelyard.core.window import Window
 from modelyard.data.source import landing_zone
+from modelyard.flows import bad_rows
 from modelyard.flows.ingest import catch_up, require_in_source
 from modelyard.ports.platform import Platform
 
@@ -43,14 +44,17 @@ def take(platform: Platform, model: str, as_of: datetime, window: Window | None 
 def read_valid(platform: Platform, content: str) -> tuple[Snapshot, pd.DataFrame]:
     """A snapshot and its rows, if validation has admitted it: the only way by which training reads data.
 
+    Rows that validation has set aside are not among them.
+
     Raises:
         Conflict: the snapshot is not validated yet, or is quarantined.
+        IntegrityError: which rows are set aside cannot be told any more.
     """
     state = platform.ledger.snapshots.state(content)
     if state != "valid":
         raise Conflict(f"snapshot {content} is {state}; only valid ones may be read (`modelyard data validate`)")
     snapshot = platform.ledger.snapshots.get(content)
-    return snapshot, platform.datasets.read(snapshot)
+    return snapshot, bad_rows.without(platform, snapshot, platform.datasets.read(snapshot))
 
 
 def window_days(project: Project) -> float:

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
-from modelyard.config.project import load_project
+from modelyard.config.project import Project, load_project
 from modelyard.core.digest import digest_bytes, digest_file, short
 from modelyard.core.errors import ConfigError, Conflict, ValidationFailed
 from modelyard.core.records import AuditEvent, Incident, Snapshot
 from modelyard.core.verdict import Decision, Outcome, Severity
+from modelyard.flows import bad_rows, contract
 from modelyard.ports.datasets import ValidationReport
 from modelyard.ports.platform import Platform
+from modelyard.validation.bad_rows import find
+from modelyard.validation.contract import read_contract
 
 SUITE = "expectations.yaml"
 ACTOR = "modelyard"
 
 
 def validate(platform: Platform, content: str, *, now: datetime | None = None) -> ValidationReport:
-    """Run the model's reviewed suite over a snapshot, decide, and record the decision.
+    """Run the model's reviewed contract over a snapshot, decide, and record the decision.
 
-    A critical expectation that failed, or could not be evaluated, quarantines the snapshot, opens an incident and
-    raises; a warning is recorded and lets the snapshot pass. Only a changed suite, which is reviewed like code, can
-    admit a quarantined snapshot; the audit log says so. ``now`` is when it is done; by default, now.
+    A critical rule that failed, or could not be evaluated, quarantines the snapshot, opens an incident and raises; a
+    warning is recorded and lets the snapshot pass. Rows that break a rule are kept beside the snapshot with the reason
+    for each; those that the contract sets aside are not trained on, and too many of them quarantine the whole. Only a
+    changed contract, which is reviewed like code, can admit a quarantined snapshot; the audit log says so. ``now`` is
+    when it is done; by default, now.
 
     Raises:
         ValidationFailed: the snapshot is quarantined.
@@ -29,11 +35,11 @@ def validate(platform: Platform, content: str, *, now: datetime | None = None) -
         ConfigError: the model has no suite, or the suite is wrong.
     """
     snapshot = platform.ledger.snapshots.get(content)
-    suite = load_project(snapshot.model, platform.settings).folder / SUITE
+    project = load_project(snapshot.model, platform.settings)
+    suite = project.folder / SUITE
     if not suite.is_file():
         raise ConfigError("expectations", str(suite), "a reviewed suite of expectations", where=snapshot.model)
-    rows = platform.datasets.read(snapshot)
-    report = platform.validator.validate(snapshot, rows, suite, snapshot.as_of)
+    report = _measure(platform, project, snapshot, suite)
     decision = decide(snapshot, report, digest_file(suite))
     platform.ledger.journal.decide(decision)
     if decision.action == "quarantine":
@@ -49,19 +55,36 @@ def validate(platform: Platform, content: str, *, now: datetime | None = None) -
     return report
 
 
+def _measure(platform: Platform, project: Project, snapshot: Snapshot, suite: Path) -> ValidationReport:
+    """The verdict of every rule, and of the bad rows together; keeps the bad rows."""
+    contract_file = read_contract(suite)
+    rows = platform.datasets.read(snapshot)
+    rules, errors = contract.resolve(platform, project, snapshot, contract_file)
+    report = platform.validator.validate(snapshot, rows, rules, snapshot.as_of, where=str(suite))
+    found = find(rows, rules, project.spec.source.key)
+    kept = bad_rows.keep(platform, snapshot, found, digest_file(suite))
+    together = bad_rows.verdict(snapshot, found, contract_file.max_share, kept)
+    compared = contract.compare(platform, snapshot, rows, contract_file)
+    more = (*errors, *compared, *((together,) if together else ()))
+    return report.model_copy(update={"verdicts": (*report.verdicts, *more)})
+
+
 def decide(snapshot: Snapshot, report: ValidationReport, suite: str) -> Decision:
-    """Admit or quarantine, with reasons. Without any verdict there is no evidence, and so no admission."""
+    """Admit or quarantine, with reasons. Without rows or any verdict there is no evidence, and so no admission."""
     blocking = [verdict for verdict in report.verdicts if verdict.blocks]
     warned = [v for v in report.verdicts if v.severity is Severity.WARNING and v.outcome is not Outcome.SUCCESSFUL]
-    if not report.verdicts:
-        reasons = ["no expectation was evaluated"]
+    nothing = not report.verdicts or snapshot.rows == 0
+    if nothing:
+        reasons = ["the snapshot has no rows" if report.verdicts else "no expectation was evaluated"]
     elif blocking:
         reasons = [verdict.reason for verdict in blocking]
     else:
-        reasons = [f"all critical expectations hold ({len(report.verdicts)} evaluated)", *(v.reason for v in warned)]
+        aside = [v.reason for v in report.verdicts if v.check == bad_rows.CHECK]
+        held = f"all critical expectations hold ({len(report.verdicts)} evaluated)"
+        reasons = [held, *aside, *(v.reason for v in warned)]
     return Decision(
         kind="validation",
-        action="quarantine" if blocking or not report.verdicts else "admit",
+        action="quarantine" if blocking or nothing else "admit",
         model=snapshot.model,
         subject=snapshot.content,
         reasons=tuple(reasons),

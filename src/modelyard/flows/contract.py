@@ -1,0 +1,144 @@
+"""Turns the platform's own rules of a contract into what can be measured on one snapshot."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modelyard.config.project import Project
+from modelyard.core.errors import ConfigError, ModelyardError
+from modelyard.core.profile import Profile
+from modelyard.core.records import Snapshot
+from modelyard.core.verdict import Condition, Measurement, Outcome, Severity, Verdict
+from modelyard.drift.counts import count
+from modelyard.drift.score import psi
+from modelyard.flows import features
+from modelyard.ports.datasets import Rule
+from modelyard.ports.platform import Platform
+from modelyard.release.bundle import read_bundle
+from modelyard.validation.contract import DISTRIBUTION, FRESH, PLATFORM_RULES, REFERS, VOLUME, Contract
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def resolve(
+    platform: Platform, project: Project, snapshot: Snapshot, contract: Contract
+) -> tuple[tuple[Rule, ...], tuple[Verdict, ...]]:
+    """The contract's rules as expectations of Great Expectations with the snapshot's own bounds and sets.
+
+    A rule whose other table cannot be read is not among them: it comes back as a verdict of outcome ``error``.
+    """
+    rules: list[Rule] = []
+    errors: list[Verdict] = []
+    for rule in contract.rules:
+        if rule.type not in PLATFORM_RULES:
+            rules.append(rule)
+            continue
+        try:
+            if (measurable := _resolved(platform, project, snapshot, rule)) is not None:
+                rules.append(measurable)
+        except (ModelyardError, OSError, ValueError, KeyError) as error:
+            errors.append(_verdict(rule, Outcome.ERROR, f"{rule.id}: {error}", None, snapshot))
+    return tuple(rules), tuple(errors)
+
+
+def compare(platform: Platform, snapshot: Snapshot, frame: pd.DataFrame, contract: Contract) -> tuple[Verdict, ...]:
+    """The verdicts of the rules that compare distributions with the champion's reference profile."""
+    wanted = [rule for rule in contract.rules if rule.type == DISTRIBUTION]
+    if not wanted:
+        return ()
+    champion = platform.ledger.releases.champion(snapshot.model)
+    if champion is None:
+        return tuple(_no_champion(rule, snapshot) for rule in wanted)
+    bundle = read_bundle(platform.ledger.releases.bundle(champion.digest), champion.digest)
+    reference = Profile.from_json(bundle.files["profile.json"])
+    return tuple(_compared(rule, reference, snapshot, frame) for rule in wanted)
+
+
+def _resolved(platform: Platform, project: Project, snapshot: Snapshot, rule: Rule) -> Rule | None:
+    given = rule.arguments
+    match rule.type:
+        case str(kind) if kind == FRESH:
+            oldest = snapshot.as_of - timedelta(hours=given["max_age_hours"])
+            bounds = {"column": given["column"], "min_value": oldest, "max_value": snapshot.as_of}
+            return _as(rule, "ExpectColumnMaxToBeBetween", bounds)
+        case str(kind) if kind == VOLUME:
+            days = snapshot.window.days
+            bounds = {"min_value": math.ceil(given["min_value"] * days), "max_value": int(given["max_value"] * days)}
+            return _as(rule, "ExpectTableRowCountToBeBetween", bounds)
+        case str(kind) if kind == REFERS:
+            values = sorted(_referred(platform, project, snapshot, given["table"], given["key"]))
+            more = {"mostly": given["mostly"]} if "mostly" in given else {}
+            return _as(rule, "ExpectColumnValuesToBeInSet", {"column": given["column"], "value_set": values, **more})
+    return None
+
+
+def _as(rule: Rule, kind: str, arguments: dict[str, Any]) -> Rule:
+    return rule.model_copy(update={"type": kind, "arguments": arguments})
+
+
+def _referred(platform: Platform, project: Project, snapshot: Snapshot, table: str, key: str) -> set[Any]:
+    """The values of a column of a feature view as built for the snapshot, or of a file in the model's folder."""
+    import pandas as pd
+
+    if table in project.spec.feature_views:
+        features.build(platform, project.name, snapshot.as_of)
+        path = platform.settings.home / "features" / project.name / f"{table}.parquet"
+    else:
+        path = (project.folder / table).resolve()
+        inside = path.is_relative_to(project.folder.resolve())
+        if not inside or not path.is_file() or path.suffix not in (".csv", ".parquet"):
+            accepted = [*project.spec.feature_views, "a CSV or Parquet file in the model's folder"]
+            raise ConfigError("table", table, accepted, where=str(project.folder))
+    column = _column(path, key)
+    return set(pd.unique(column.dropna()).tolist())
+
+
+def _column(path: Path, key: str) -> pd.Series:
+    import pandas as pd
+
+    if path.suffix == ".parquet":
+        return pd.read_parquet(path, columns=[key])[key]
+    # As text, as keys are: 007 is not 7, and NA is a country.
+    return pd.read_csv(path, usecols=[key], dtype=str, keep_default_na=False)[key]
+
+
+def _no_champion(rule: Rule, snapshot: Snapshot) -> Verdict:
+    # A first version has no reference, and never would have one if this blocked it.
+    weaker = rule.model_copy(update={"severity": Severity.WARNING})
+    reason = f"{rule.id}: there is no champion yet, so there is no reference profile to compare with"
+    return _verdict(weaker, Outcome.INCONCLUSIVE, reason, None, snapshot)
+
+
+def _compared(rule: Rule, reference: Profile, snapshot: Snapshot, frame: pd.DataFrame) -> Verdict:
+    column, most = rule.column, rule.arguments["max_psi"]
+    if column not in reference.names:
+        known = ", ".join(reference.names)
+        return _verdict(
+            rule, Outcome.ERROR, f"{rule.id}: the champion's profile has no {column}; it has {known}", None, snapshot
+        )
+    if column not in frame.columns:
+        return _verdict(rule, Outcome.ERROR, f"{rule.id}: the snapshot has no column {column}", None, snapshot)
+    value = psi(reference.feature(column), count(reference, frame[[column]]).feature(column))
+    if value is None:
+        return _verdict(rule, Outcome.INCONCLUSIVE, f"{rule.id}: no rows to compare", None, snapshot)
+    outcome = Outcome.SUCCESSFUL if value <= most else Outcome.FAILED
+    return _verdict(rule, outcome, f"{rule.id}: PSI {value:.3f}, at most {most:g} is accepted", value, snapshot)
+
+
+def _verdict(rule: Rule, outcome: Outcome, reason: str, value: float | None, snapshot: Snapshot) -> Verdict:
+    name = "psi" if rule.type == DISTRIBUTION else rule.id
+    why = "" if value is not None else reason
+    bound = rule.arguments.get("max_psi")
+    return Verdict(
+        check=rule.id,
+        outcome=outcome,
+        severity=rule.severity,
+        reason=reason,
+        condition=None if bound is None else Condition(direction="at_most", bound=bound),
+        measurements=(Measurement(name=name, value=value, n=snapshot.rows, subject=snapshot.content, why=why),),
+        category="data",
+    )
