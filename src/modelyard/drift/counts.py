@@ -3,25 +3,25 @@
 Rules, in the order in which they are asked:
 
 * A null or a NaN is ``missing``, in a numeric and in a categorical feature.
-* In a numeric feature: numbers and booleans are numbers; a text is one if it is written as ``NUMBER_PATTERN`` says, with
-  spaces around it or not; an infinity, a number beyond 32 bits, any other text and a value of any other type (a date,
-  a list) are ``invalid``. A number is rounded to a 64-bit float and then to a 32-bit one, and 0.0 and -0.0 are equal.
-* In a categorical feature: texts are compared code point by code point (no folding, no normalising, no trimming), booleans
-  are ``True`` and ``False``, numbers are written as in ``category``. A value of any other type is in no reference:
-  ``unseen``, or ``other`` where the reference's categories could not all be listed.
+* In a numeric feature: numbers and booleans are numbers, a text is one if it is written as ``NUMBER_PATTERN`` says
+  (spaces around it do not matter); an infinity, a number beyond 32 bits, any other text and a value of any other type
+  (a date, a list) are ``invalid``. A number is rounded to a 64-bit float and then to a 32-bit one; 0.0 equals -0.0.
+* In a categorical feature: texts are compared code point by code point, booleans are ``True`` and ``False``, numbers
+  are written as in ``category``. A value of any other type is in no reference: ``unseen``, or ``other`` where the
+  reference's categories could not all be listed.
 * A column that the rows do not have is ``missing`` in every row.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modelyard.drift.profile import CATEGORICAL_HEAD, MISSING, CategoricalBins, FeatureProfile, NumericBins, Profile
+from modelyard.core.profile import CATEGORICAL_HEAD, MISSING, CategoricalBins, FeatureProfile, NumericBins, Profile
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +31,7 @@ NUMBER_PATTERN = r"[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?"
 """A number written as text, in a form that Python, DuckDB and PostgreSQL read alike."""
 
 _NUMBER = re.compile(NUMBER_PATTERN)
-_CHUNK = 32_768  # 128 KiB of 32-bit floats: what is compared again and again stays in the processor's cache
+_CHUNK = 65_536  # 256 KiB of 32-bit floats: what is compared again and again stays in the processor's cache
 
 
 def count(reference: Profile, frame: pd.DataFrame) -> Profile:
@@ -68,21 +68,21 @@ def count_numbers(bins: NumericBins, values: NDArray[Any]) -> tuple[int, ...]:
     Nothing is sorted or searched: for each edge the values not above it are counted, with the processor's vector
     instructions, and the bins are differences of these counts.
     """
-    at_most = np.zeros(len(bins.edges), dtype=np.int64)
-    equal = np.zeros(len(bins.atoms), dtype=np.int64)
     edges, atoms = (np.asarray(x, dtype=np.float32) for x in (bins.edges, bins.atoms))
-    missing = finite = low = 0
-    for values32 in _chunks(values):
-        usable = int(np.count_nonzero(np.isfinite(values32)))
+    at_most, equal = np.zeros(len(edges), dtype=np.int64), np.zeros(len(atoms), dtype=np.int64)
+    missing = finite = 0
+    for chunk, truth in _chunks(values):
+        usable = _true(np.isfinite(chunk, out=truth))
         finite += usable
-        if usable < values32.size:
-            missing += int(np.count_nonzero(np.isnan(values32)))
-            low += int(np.count_nonzero(values32 == -np.inf))
+        if usable < chunk.size:
+            missing += _true(np.isnan(chunk, out=truth))
+            # These are below every edge, and in no interval.
+            at_most -= _true(np.equal(chunk, -np.inf, out=truth))
         for place, edge in enumerate(edges):
-            at_most[place] += np.count_nonzero(values32 <= edge)
+            at_most[place] += _true(np.less_equal(chunk, edge, out=truth))
         for place, atom in enumerate(atoms):
-            equal[place] += np.count_nonzero(values32 == atom)
-    return from_cumulative(bins, n=len(values), missing=missing, finite=finite, at_most=at_most - low, equal=equal)
+            equal[place] += _true(np.equal(chunk, atom, out=truth))
+    return from_cumulative(bins, n=len(values), missing=missing, finite=finite, at_most=at_most, equal=equal)
 
 
 def from_cumulative(
@@ -185,27 +185,34 @@ def _factorised(column: pd.Series[Any]) -> tuple[NDArray[np.intp], list[object]]
     # pandas takes 1, 1.0 and True for one value, which only a column of mixed objects can hold together.
     if column.dtype != object or pd.api.types.infer_dtype(column, skipna=True) == "string":
         codes, uniques = pd.factorize(column, use_na_sentinel=True)
-        return codes, list(uniques)
+        # Not list(uniques): it would make 64-bit floats, whose texts differ, of 32-bit ones.
+        return codes, list(np.asarray(uniques))
     missing = column.isna().to_numpy(dtype=bool)
     seen: dict[tuple[type, object], int] = {}
     codes = np.full(len(column), -1, dtype=np.intp)
     for row, value in enumerate(column):
         if not missing[row]:
-            codes[row] = seen.setdefault((type(value), _hashable(value)), len(seen))
-    return codes, [value for _, value in seen]
+            # What is no category (a list cannot even be hashed) is no number either: one stands for all of its type.
+            codes[row] = seen.setdefault((type(value), None if category(value) is None else value), len(seen))
+    return codes, [kind if value is None else value for kind, value in seen]
 
 
-def _hashable(value: object) -> object:
-    # What cannot be hashed (a list) is neither a number nor a category: one stands for all.
-    return value if category(value) is not None else None
+def _chunks(values: NDArray[Any]) -> Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
+    """The values as 32-bit floats, piece by piece, each with room for as many truth values.
 
-
-def _chunks(values: NDArray[Any]) -> Iterable[NDArray[np.float32]]:
-    """The values as 32-bit floats, piece by piece; a number beyond 32 bits becomes an infinity."""
+    A number beyond 32 bits becomes an infinity. Both arrays are used again for the next piece.
+    """
+    singles, truths = np.empty(_CHUNK, dtype=np.float32), np.empty(_CHUNK, dtype=np.bool_)
     for start in range(0, len(values), _CHUNK):
         piece = values[start : start + _CHUNK]
-        if piece.dtype != np.float32:
-            with np.errstate(over="ignore"):
-                # By way of 64 bits, also for integers: rounding twice is not rounding once.
-                piece = piece.astype(np.float64, copy=False).astype(np.float32)
-        yield piece
+        if piece.dtype.kind != "f":
+            # By way of 64 bits: rounding twice is not rounding once.
+            piece = piece.astype(np.float64)
+        single = singles[: piece.size]
+        with np.errstate(over="ignore"):
+            np.copyto(single, piece, casting="same_kind")
+        yield single, truths[: piece.size]
+
+
+def _true(truths: NDArray[np.bool_]) -> int:
+    return int(np.count_nonzero(truths))

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from modelyard.core.errors import ConfigError, EvidenceMissing, NotFound
+from modelyard.core.profile import MAX_FREQUENT, MAX_KNOWN, CategoricalBins, FeatureProfile, NumericBins, Profile
 from modelyard.drift.counts import category, count, numbers
-from modelyard.drift.profile import MAX_FREQUENT, MAX_KNOWN, CategoricalBins, FeatureProfile, NumericBins, Profile
 
 if TYPE_CHECKING:
     import pandas as pd

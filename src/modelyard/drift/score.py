@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelyard.core.errors import Conflict
+from modelyard.core.profile import FeatureProfile, Profile
 from modelyard.core.value import Digest
 from modelyard.core.verdict import Measurement
 from modelyard.core.window import Window
-from modelyard.drift.profile import FeatureProfile, Profile
 
 _PSEUDO = 0.5
 

@@ -16,7 +16,7 @@ from modelyard.core.digest import digest_json
 from modelyard.core.errors import ConfigError
 from modelyard.core.records import Snapshot
 from modelyard.drift.edges import fit_profile
-from modelyard.drift.profile import SCORE, Profile
+from modelyard.core.profile import SCORE, Profile
 from modelyard.release.encode import category, encode, probability
 from modelyard.release.provenance import environment_digest, source_digest
 from modelyard.release.score import Example, OnnxModel

@@ -19,7 +19,7 @@ from modelyard.drift import governor
 from modelyard.drift.governor import History, Past, Signals
 from modelyard.drift.policy import DriftPolicy
 from modelyard.drift.counts import count
-from modelyard.drift.profile import Profile
+from modelyard.core.profile import Profile
 from modelyard.drift.quality import measure_quality
 from modelyard.drift.score import score
 from modelyard.ports.ledger import Json

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelyard.core.errors import Conflict, EvidenceMissing, NotFound
+from modelyard.core.profile import CategoricalBins, NumericBins, Profile, merge
 from modelyard.drift.counts import count
 from modelyard.drift.edges import fit_profile
-from modelyard.drift.profile import CategoricalBins, NumericBins, Profile, merge
 
 
 def frame(rows: int = 1000, seed: int = 0) -> pd.DataFrame:

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from modelyard.core.errors import Conflict
+from modelyard.core.profile import FeatureProfile, NumericBins, Profile
 from modelyard.drift.counts import count
 from modelyard.drift.edges import fit_profile
-from modelyard.drift.profile import FeatureProfile, NumericBins, Profile
 from modelyard.drift.score import jensen_shannon, psi, score, unseen_rate
 
 
