@@ -2,34 +2,39 @@
 
 What it knows, from a year of real weeks (docs/decisions.md): distances between inputs say next to nothing about
 whether retraining pays, since seasonal features drift in every single week; the calibration gap on delayed labels does.
-So only the gap asks for a retraining, a PSI asks for a look, and broken inputs or silence ask for a person, because
-a model must not learn from them.
+So only the gap, or an estimate of what a retraining would gain, asks for a retraining (the policy says which); a PSI
+asks for a look, and broken inputs or silence ask for a person, because a model must not learn from them.
 
 Actions, from the mildest: ``nothing``; ``watch``; ``schedule`` (warranted, but not yet); ``retrain``; ``page``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Literal
 
 from modelyard.core.value import Digest, ModelName, Moment, Value
 from modelyard.core.verdict import Condition, Decision, Measurement, Outcome, Severity, Verdict
 from modelyard.core.window import Window
-from modelyard.drift.policy import DriftPolicy, InputRule
+from modelyard.drift.cusum import cusum
+from modelyard.drift.policy import DriftPolicy, GainRule, InputRule
 
 Action = Literal["nothing", "watch", "schedule", "retrain", "page"]
 
-TRAFFIC, LABELS, INPUTS, SHIFT, CALIBRATION = "traffic", "labels", "inputs", "shift", "calibration"
-"""The checks, in the order of the verdicts."""
+TRAFFIC, LABELS, INPUTS, SHIFT, CALIBRATION, GAIN = "traffic", "labels", "inputs", "shift", "calibration", "gain"
+"""The checks, in the order of the verdicts; ``gain`` only where it was estimated or is what asks for a retraining."""
+
+GAIN_MEASURED = "retraining_gain"
+"""The measurement that ``gain`` is judged by: logloss of an old fit minus that of a newer one, on newer labels."""
 
 
 class Signals(Value):
     """Everything that was measured for one check.
 
     ``quality`` holds the measurements of ``drift.quality`` for each window of the policy, newest window first;
-    ``inputs`` those of ``drift.score`` for the newest window. ``newest`` is the newest request in the log,
+    ``inputs`` those of ``drift.score`` for the newest window; ``gains`` one ``retraining_gain`` for each step since the
+    champion's training, oldest first. ``newest`` is the newest request in the log,
     ``newest_label`` the newest outcome received, ``trained_until`` the champion's ``as_of``.
     """
 
@@ -42,6 +47,7 @@ class Signals(Value):
     requests: int = 0
     quality: tuple[Measurement, ...] = ()
     inputs: tuple[Measurement, ...] = ()
+    gains: tuple[Measurement, ...] = ()
     reference: Digest | None = None
 
 
@@ -95,7 +101,8 @@ def judge(signals: Signals, history: History, policy: DriftPolicy) -> tuple[Verd
     if signals.champion is None:
         return ()
     checks = (_traffic(signals, policy), _labels(signals, policy), _inputs(signals, policy.inputs))
-    return (*checks, _shift(signals, policy.inputs), _calibration(signals, history, policy))
+    gain = (_gain(signals, policy.gain),) if signals.gains or policy.retrain_on == GAIN else ()
+    return (*checks, _shift(signals, policy.inputs), _calibration(signals, history, policy), *gain)
 
 
 def _conclude(
@@ -105,16 +112,25 @@ def _conclude(
         return "nothing", ["no champion serves this model: there is nothing to watch yet"]
     by_check = {v.check: v for v in verdicts}
     pages = [by_check[c].reason for c in (TRAFFIC, LABELS, INPUTS) if by_check[c].outcome is Outcome.FAILED]
-    calibration = by_check[CALIBRATION]
+    asking = [v.reason for v in _asking(by_check, policy)]
     if pages:
-        if calibration.outcome is Outcome.FAILED:
-            pages.append(f"no retraining on such data, although: {calibration.reason}")
-        return "page", pages
-    if calibration.outcome is Outcome.FAILED:
+        return "page", [*pages, *(f"no retraining on such data, although: {reason}" for reason in asking[:1])]
+    if asking:
         action, restraint = _restrain(signals, history, policy)
-        return action, [calibration.reason, *restraint]
+        return action, [*asking, *restraint]
     concerns = [v.reason for v in verdicts if v.outcome is not Outcome.SUCCESSFUL]
-    return ("watch", concerns) if concerns else ("nothing", [calibration.reason])
+    return ("watch", concerns) if concerns else ("nothing", [by_check[CALIBRATION].reason])
+
+
+def _asking(by_check: Mapping[str, Verdict], policy: DriftPolicy) -> list[Verdict]:
+    """The verdict that asks for a retraining, and the other's that speaks to it; none if nothing asks.
+
+    Where the gain decides and is not known, the gap decides: no estimate is no reason to leave a bad model alone.
+    """
+    gap, gain = by_check[CALIBRATION], by_check.get(GAIN)
+    known = gain is not None and gain.outcome is not Outcome.INCONCLUSIVE
+    first, second = (gain, gap) if policy.retrain_on == GAIN and gain is not None and known else (gap, gain)
+    return [v for v in (first, second) if v is not None] if first.outcome is Outcome.FAILED else []
 
 
 def _restrain(signals: Signals, history: History, policy: DriftPolicy) -> tuple[Action, list[str]]:
@@ -221,8 +237,28 @@ def _calibration(signals: Signals, history: History, policy: DriftPolicy) -> Ver
     if _still_open(signals, history) and abs(_value(known[0])) > rule.clear_at_most:
         reason = f"calibration gap not yet back to {rule.clear_at_most:g} after it asked for a retraining: {shown}"
         return _verdict(CALIBRATION, Outcome.INCONCLUSIVE, reason, *known, condition=bound)
+    if beyond := sum(abs(_value(m)) > rule.retrain_above for m in known):
+        reason = f"calibration gap beyond {rule.retrain_above:g} in {beyond} of {len(known)} windows, {asked} would be "
+        return _verdict(CALIBRATION, Outcome.INCONCLUSIVE, f"{reason}surely so: {shown}", *known, condition=bound)
     reason = f"calibration gap within {rule.retrain_above:g}: {shown}"
     return _verdict(CALIBRATION, Outcome.SUCCESSFUL, reason, *known, condition=bound)
+
+
+def _gain(signals: Signals, rule: GainRule) -> Verdict:
+    """Whether the steps since the training, added up, have cost as much as a retraining is held to be worth."""
+    known = [m for m in signals.gains if m.name == GAIN_MEASURED and m.value is not None and m.n >= rule.min_labels]
+    bound = Condition(direction="at_most", bound=rule.retrain_above)
+    if not known:
+        why = next((m.why for m in signals.gains if m.why), f"no step of {rule.step_hours} h with labels since")
+        return _verdict(GAIN, Outcome.INCONCLUSIVE, f"gain from retraining is unknown: {why}", condition=bound)
+    total = cusum(map(_value, known), rule.allowance)[-1]
+    shown = ", ".join(f"{_value(m):+.4f}" for m in known[-4:])
+    of = f"of {len(known)} estimates less {rule.allowance:g} each, the newest {shown}"
+    if bound.holds(total):
+        reason = f"retraining would not have paid yet: {total:.4f} of logloss so far, {rule.retrain_above:g} would be "
+        return _verdict(GAIN, Outcome.SUCCESSFUL, f"{reason}enough ({of})", *known, condition=bound)
+    reason = f"a retraining would have gained {total:.4f} of logloss so far, more than {rule.retrain_above:g} ({of})"
+    return _verdict(GAIN, Outcome.FAILED, reason, *known, condition=bound)
 
 
 def _whole(gap: Measurement, signals: Signals) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -55,6 +55,21 @@ class CalibrationRule(Policy):
         return self
 
 
+class GainRule(Policy):
+    """What a retraining would gain, in logloss, estimated once a ``step_hours`` by two fits of a cheap model.
+
+    One is fitted on what the champion was trained on, one on what it would be trained on ``step_hours`` ago; the gain
+    is the difference of their losses on the labels that have come since. Retraining is warranted once the gains since
+    the champion's training, less an ``allowance`` each, have added up to ``retrain_above`` (Page's cumulative sum):
+    then not having retrained has cost as much as a retraining is held to be worth.
+    """
+
+    step_hours: int = Field(default=168, ge=24)
+    allowance: float = Field(default=0.001, ge=0)
+    retrain_above: float = Field(default=0.01, gt=0)
+    min_labels: int = Field(default=1000, ge=30)
+
+
 class InputRule(Policy):
     """Drift of inputs and scores. A PSI alone asks for a look, never for a retraining; broken inputs page a person."""
 
@@ -82,9 +97,15 @@ class Restraint(Policy):
 
 
 class DriftPolicy(Policy):
-    """Everything the governor decides by."""
+    """Everything the governor decides by.
 
+    ``retrain_on`` says whose failing asks for a retraining: the calibration gap, or the estimated gain (which falls
+    back on the gap while there is no estimate).
+    """
+
+    retrain_on: Literal["calibration", "gain"] = "calibration"
     windows: Windows = Windows()
+    gain: GainRule = GainRule()
     calibration: CalibrationRule = CalibrationRule()
     inputs: InputRule = InputRule()
     silence: Silence = Silence()

@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from modelyard.core.verdict import Decision, Measurement, Outcome
 from modelyard.core.window import Window
-from modelyard.drift.governor import CALIBRATION, History, Past, Signals, decide
-from modelyard.drift.policy import CalibrationRule, DriftPolicy, Restraint, Windows
+from modelyard.drift.governor import CALIBRATION, GAIN, History, Past, Signals, decide
+from modelyard.drift.policy import CalibrationRule, DriftPolicy, GainRule, Restraint, Windows
 
 CHAMPION, NEXT = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 START = datetime(2013, 4, 9, tzinfo=UTC)
@@ -107,11 +107,19 @@ class TestReasons:
         assert run(-0.07, -0.06, -0.01).action == "retrain"
 
     def test_gaps_of_opposite_sign_do_not_add_up(self) -> None:
-        assert run(0.07, -0.07, 0.0).action == "nothing"
+        decision = run(0.07, -0.07, 0.0)
+        assert decision.action == "watch"
+        assert "beyond 0.05 in 2 of 3 windows" in decision.summary
+
+    def test_one_window_beyond_the_bound_is_not_told_as_within(self) -> None:
+        decision = run(0.07, 0.01, 0.0)
+        assert decision.action == "watch"
+        assert "beyond 0.05 in 1 of 3 windows" in decision.summary
+        assert "within" not in decision.summary
 
     def test_an_interval_that_holds_zero_is_no_evidence_of_a_gap(self) -> None:
         wide = tuple(gap(0.08, half=0.1) for _ in range(3))
-        assert run(quality=(coverage(), *wide)).action == "nothing"
+        assert run(quality=(coverage(), *wide)).action == "watch"
 
     def test_the_bound_itself_does_not_exceed(self) -> None:
         assert run(0.05, 0.05, 0.05).action == "nothing"
@@ -128,6 +136,49 @@ class TestReasons:
     def test_signals_of_another_moment_are_refused(self) -> None:
         with pytest.raises(ValueError, match="cannot decide"):
             decide(signals(0.0), History(), POLICY, NOW + timedelta(hours=1))
+
+
+def gains(*values: float | None, n: int = 6000) -> tuple[Measurement, ...]:
+    return tuple(
+        Measurement(name="retraining_gain", value=v, n=n, why="" if v is not None else "no row of that week")
+        for v in values
+    )
+
+
+class TestGain:
+    POLICY = DriftPolicy(retrain_on="gain", gain=GainRule(allowance=0.001, retrain_above=0.01))
+
+    def test_small_gains_add_up_to_a_retraining(self) -> None:
+        said = [run(0.0, 0.0, 0.0, gains=gains(*[0.004] * n), policy=self.POLICY).action for n in range(1, 6)]
+        assert said == ["nothing", "nothing", "nothing", "retrain", "retrain"]
+
+    def test_gains_below_the_allowance_never_do(self) -> None:
+        assert run(0.0, 0.0, 0.0, gains=gains(*[0.001] * 100), policy=self.POLICY).action == "nothing"
+
+    def test_a_gap_that_a_retraining_would_not_mend_is_watched(self) -> None:
+        decision = run(0.07, 0.07, 0.07, gains=gains(0.0, 0.0), policy=self.POLICY)
+        assert decision.action == "watch"
+        assert "calibration gap beyond 0.05" in decision.summary
+
+    @pytest.mark.parametrize("given", [(), gains(None, None), gains(0.5, n=20)])
+    def test_without_an_estimate_the_gap_decides(self, given: tuple[Measurement, ...]) -> None:
+        decision = run(0.07, 0.07, 0.07, gains=given, policy=self.POLICY)
+        assert decision.action == "retrain"
+        assert "gain from retraining is unknown" in decision.summary
+        assert run(0.0, 0.0, 0.0, gains=given, policy=self.POLICY).action == "watch"
+
+    def test_where_the_gap_decides_the_gain_is_evidence_beside(self) -> None:
+        decision = run(0.07, 0.07, 0.07, gains=gains(0.02, 0.02))
+        assert decision.action == "retrain"
+        assert "would have gained 0.0380" in decision.summary
+        assert run(0.0, 0.0, 0.0, gains=gains(0.02, 0.02)).action == "watch"
+
+    def test_it_is_restrained_like_any_other(self) -> None:
+        history = History(retraining_open=True)
+        assert run(0.0, 0.0, 0.0, gains=gains(0.1), policy=self.POLICY, history=history).action == "watch"
+
+    def test_without_estimates_there_is_no_such_verdict(self) -> None:
+        assert GAIN not in {v.check for v in run(0.0, 0.0, 0.0).verdicts}
 
 
 class TestRestraint:
