@@ -27,6 +27,8 @@ from modelyard.serving.online import store_for
 from modelyard.serving.protocol import connection
 from modelyard.serving.requests import Bounds
 
+_LOG_SECONDS = "most seconds between two batches; 0 writes every row to the disk before it is answered"
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM, then drain."""
@@ -35,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--log-rows", type=int, default=2000, help="rows per batch of the prediction log")
-    parser.add_argument("--log-seconds", type=float, default=2.0, help="most seconds between two batches")
+    parser.add_argument("--log-seconds", type=float, default=2.0, help=_LOG_SECONDS)
     parser.add_argument(
         "--head-seconds", type=float, default=HEAD_S, help="most seconds until a request's head is here"
     )

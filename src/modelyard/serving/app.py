@@ -210,6 +210,7 @@ class App:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
+                await self._log.recover()
                 await self._control.restore()
                 self._control.watch()
                 await send({"type": "lifespan.startup.complete"})

@@ -7,8 +7,12 @@ Layout under ``<root>/<model>/``:
 * ``numbers/date=<date known>/<replica>-<start>-<number>.parquet``: named numbers, one a row
 * ``events/<replica>-<start>-<number>~<rollout>.json``: trips of guardrails (``ports.fleet.Trip``)
 
+* ``../.journal/<replica>/<start>-<number>.wal``: what was answered, where nothing may be lost (``journal``)
+
 The bound on what a kill -9 can lose: what was answered in the last ``seconds`` or the last ``rows`` rows, whichever is
-less, and the batch being written. A file is whole or absent. An orderly stop loses nothing.
+less, and what the writer has been handed and has not written yet: one such batch, and where the disk does not keep up
+at most ``MOST_BUFFERED`` rows (``prediction_log_unwritten_rows`` says how many). With ``seconds`` 0 it is nothing:
+every row is in the journal on the disk before it is answered. A file is whole or absent. An orderly stop loses nothing.
 """
 
 from __future__ import annotations
@@ -18,98 +22,35 @@ import itertools
 import logging
 import secrets
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar, cast
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from modelyard.ports.fleet import Trip
-from modelyard.serving import columns
-from modelyard.serving.encoding import Encoded
+from modelyard.serving.errors import Refusal
 from modelyard.serving.files import write_atomically
+from modelyard.serving.journal import Journal, Segment, left_behind
+from modelyard.serving.log_rows import (
+    DAY_US,
+    Answered,
+    Label,
+    Names,
+    Number,
+    answered_columns,
+    label_columns,
+    number_columns,
+)
+from modelyard.serving.records import answered_record, outcomes_record, read_record
 
 _log = logging.getLogger(__name__)
-_DAY = 86_400_000_000
-Names = tuple[str, ...]
+__all__ = ["Answered", "Label", "Number", "PredictionLog"]
 MOST_BUFFERED = 200_000
-T = TypeVar("T", int, float)
-
-
-@dataclass(slots=True, eq=False)
-class Answered:
-    """Rows that one version answered together. ``other`` is filled in when the other version has scored them."""
-
-    model: str
-    rollout: str
-    release: str
-    version: int
-    variant: str
-    generation: int
-    request_ids: Sequence[str]
-    keys: Sequence[str]
-    event_us: int | list[int]  # one for all rows, or one for each; as the next two
-    served_us: int | list[int]
-    latency_ms: float | list[float]
-    scores: NDArray[np.float64]
-    encoded: Encoded
-    names: tuple[Names, Names]
-    error: str = ""
-    other: NDArray[np.float64] | None = None
-
-    def by_day(self) -> Iterator[tuple[int, Answered]]:
-        """The rows of each day of event time, as days since 1970."""
-        moments = self.event_us if isinstance(self.event_us, list) else [self.event_us]
-        if (day := min(moments) // _DAY) == max(moments) // _DAY:
-            yield day, self
-            return
-        days = np.array(moments) // _DAY
-        for day in np.unique(days).tolist():
-            yield day, self._take(np.flatnonzero(days == day).tolist())
-
-    def _take(self, places: list[int]) -> Answered:
-        n = len(self.keys)
-        return replace(
-            self,
-            request_ids=[self.request_ids[i] for i in places],
-            keys=[self.keys[i] for i in places],
-            event_us=np.broadcast_to(self.event_us, n)[places].tolist(),
-            served_us=np.broadcast_to(self.served_us, n)[places].tolist(),
-            latency_ms=np.broadcast_to(self.latency_ms, n)[places].tolist(),
-            scores=self.scores[places],
-            encoded=self.encoded.take(places),
-            other=None if self.other is None else self.other[places],
-        )
-
-
-@dataclass(slots=True, frozen=True)
-class Label:
-    """One outcome, by key or by request id."""
-
-    model: str
-    key: str | None
-    request_id: str | None
-    label: float
-    known_us: int
-    received_us: int
-
-
-@dataclass(slots=True, frozen=True)
-class Number:
-    """One named number that was reported, by key or by request id."""
-
-    model: str
-    key: str | None
-    request_id: str | None
-    name: str
-    value: float
-    known_us: int
-    received_us: int
+FILES_S = 2.0
+"""Most seconds between two files where rows are in the journal first."""
 
 
 @dataclass(slots=True)
@@ -118,35 +59,68 @@ class _Buffer:
     labels: list[Label] = field(default_factory=list)
     numbers: list[Number] = field(default_factory=list)
     rows: int = 0
+    ahead: list[tuple[Segment, int]] = field(default_factory=list)
+    """Segments of the journal that hold rows of this buffer, and how many."""
 
 
 class PredictionLog:
     """Collects on the event loop, writes in a thread of its own.
 
+    ``seconds`` 0: nothing is answered that is not on the disk (``write_ahead``); the files follow every two seconds.
+
     When the disk does not keep up, at most ``MOST_BUFFERED`` rows are held; what comes on top is dropped and counted.
     """
 
     def __init__(self, root: Path, replica: str, *, rows: int = 2000, seconds: float = 2.0) -> None:
-        self._root, self._replica, self._most, self._seconds = root, replica, rows, seconds
+        self._root, self._replica, self._most, self._seconds = root, replica, rows, seconds or FILES_S
         self._buffer = _Buffer()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="prediction-log")
         self._start = secrets.token_hex(4)
         self._numbers = itertools.count(1)
-        self._unwritten = 0
+        self._journals = root / ".journal" / replica
+        self._journal = None if seconds else Journal(self._journals, self._start)
+        self.unwritten = 0
         self._timer: asyncio.TimerHandle | None = None
         self._writing: set[asyncio.Future[list[int]]] = set()
         self.written = self.dropped = self.failed_writes = 0
         self.on_flush: Callable[[], None] = lambda: None
 
+    @property
+    def durable(self) -> bool:
+        """Whether rows have to be written ahead of their answer."""
+        return self._journal is not None
+
+    async def recover(self) -> int:
+        """Write down what one of this name had answered and not written when it was killed; how many rows that was.
+
+        Its journals are removed when all of it is written. Call it before anything is served.
+        """
+        return await asyncio.to_thread(self._recover)
+
+    def write_ahead(self, answered: Answered) -> None:
+        """Where nothing may be lost: on the disk when this returns. Blocks for as long as the disk takes.
+
+        Raises:
+            Refusal: it cannot be written, so it must not be answered.
+        """
+        if self._journal is not None:
+            answered.segment = self._ahead(answered_record(answered), len(answered.keys))
+
     def add(self, answered: Answered) -> None:
         """Keep answered rows."""
         if self._admit(len(answered.keys)):
             self._buffer.answered.append(answered)
+            if answered.segment is not None:
+                self._buffer.ahead.append((answered.segment, len(answered.keys)))
             self._due()
 
     def feedback(self, labels: Sequence[Label], numbers: Sequence[Number] = ()) -> None:
-        """Keep outcomes."""
-        if self._admit(len(labels) + len(numbers)):
+        """Keep outcomes. Raises ``Refusal`` where nothing may be lost and they cannot be written."""
+        rows = len(labels) + len(numbers)
+        segment = self._ahead(outcomes_record(labels, numbers), rows) if self.durable else None
+        if self._admit(rows):
+            if segment is not None:
+                self._buffer.ahead.append((segment, rows))
             self._buffer.labels.extend(labels)
             self._buffer.numbers.extend(numbers)
             self._due()
@@ -176,8 +150,10 @@ class PredictionLog:
             self._timer.cancel()
             self._timer = None
         buffer, self._buffer = self._buffer, _Buffer()
+        if self._journal is not None:
+            self._journal.rotate()
         if buffer.rows:
-            self._submit(lambda: self._write(buffer), buffer.rows)
+            self._submit(lambda: self._write(buffer), buffer.rows, buffer.ahead)
         self.on_flush()
 
     async def close(self) -> None:
@@ -187,8 +163,37 @@ class PredictionLog:
             await asyncio.wait(self._writing)
         self._pool.shutdown()
 
+    def _ahead(self, record: bytes, rows: int) -> Segment:
+        assert self._journal is not None  # noqa: S101  only called where there is one
+        try:
+            return self._journal.append(record, rows)
+        except OSError as error:
+            _log.exception("prediction log: %d rows could not be written ahead", rows)
+            message = f"the prediction log cannot be written ({error}), and nothing may be answered unlogged here"
+            raise Refusal(503, "log_unavailable", message, headers=((b"retry-after", b"1"),)) from error
+
+    def _recover(self) -> int:
+        rows = 0
+        for path, records in left_behind(self._journals):
+            buffer = _Buffer()
+            try:
+                for record in records:
+                    answered, labels, numbers = read_record(record)
+                    buffer.answered += answered
+                    buffer.labels += labels
+                    buffer.numbers += numbers
+            except ValueError:
+                _log.exception("%s is left as it is", path)
+                continue
+            if not self._write(buffer):
+                path.unlink()
+                rows += sum(len(a.keys) for a in buffer.answered) + len(buffer.labels) + len(buffer.numbers)
+        if rows:
+            _log.warning("prediction log: %d rows were recovered from the journal", rows)
+        return rows
+
     def _admit(self, rows: int) -> bool:
-        if self._unwritten + self._buffer.rows + rows > MOST_BUFFERED:
+        if self.unwritten + self._buffer.rows + rows > MOST_BUFFERED:
             self.dropped += rows
             return False
         self._buffer.rows += rows
@@ -200,21 +205,23 @@ class PredictionLog:
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._seconds, self.flush)
 
-    def _submit(self, work: Callable[[], list[int]], rows: int) -> None:
+    def _submit(self, work: Callable[[], list[int]], rows: int, ahead: Sequence[tuple[Segment, int]] = ()) -> None:
         """Run ``work`` in the writing thread; it returns the number of rows of each file that it could not write."""
-        self._unwritten += rows
+        self.unwritten += rows
         future = asyncio.get_running_loop().run_in_executor(self._pool, work)
         self._writing.add(future)
-        future.add_done_callback(lambda done: self._written(done, rows))
+        future.add_done_callback(lambda done: self._written(done, rows, ahead))
 
-    def _written(self, done: asyncio.Future[list[int]], rows: int) -> None:
+    def _written(self, done: asyncio.Future[list[int]], rows: int, ahead: Sequence[tuple[Segment, int]]) -> None:
         self._writing.discard(done)
-        self._unwritten -= rows
+        self.unwritten -= rows
         error = done.exception()
         lost = done.result() if error is None else [rows]
         self.written += rows - sum(lost)
         self.dropped += sum(lost)
         self.failed_writes += len(lost)
+        for segment, kept in () if lost else ahead:  # what could not be written is recovered at the next start
+            segment.done(kept)
         if error is not None:
             _log.error("prediction log: %d rows could not be written: %s", rows, error)
 
@@ -234,7 +241,7 @@ class PredictionLog:
         ):
             by_day: dict[tuple[str, int], list[Any]] = defaultdict(list)
             for one in reported:
-                by_day[one.model, one.known_us // _DAY].append(one)
+                by_day[one.model, one.known_us // DAY_US].append(one)
             works += [
                 (len(some), partial(self._write_reported, kind, made, *group, some)) for group, some in by_day.items()
             ]
@@ -265,73 +272,6 @@ def _done(work: Callable[[], None], rows: int) -> bool:
     return True
 
 
-def answered_columns(batch: Sequence[Answered], names: tuple[Names, Names]) -> dict[str, Any]:
-    """The columns of ``ports.predictions``, with one column per feature, as the answering version saw it."""
-    sizes = [len(a.keys) for a in batch]
-    spread: Callable[[Callable[[Answered], str]], Any] = lambda get: columns.repeated([get(a) for a in batch], sizes)  # noqa: E731
-    table = {
-        "request_id": columns.texts([i for a in batch for i in a.request_ids]),
-        "key": columns.texts([k for a in batch for k in a.keys]),
-        "event_time": columns.moments(_each([a.event_us for a in batch], sizes)),
-        "served_at": columns.moments(_each([a.served_us for a in batch], sizes)),
-        "variant": spread(lambda a: a.variant),
-        "version": columns.integers(_each([a.version for a in batch], sizes)),
-        "release": spread(lambda a: a.release),
-        "rollout": spread(lambda a: a.rollout),
-        "generation": columns.integers(_each([a.generation for a in batch], sizes)),
-        "score": columns.floats(np.concatenate([a.scores for a in batch])),
-        "other_score": columns.floats(_others(batch, sizes)),
-        "latency_ms": columns.floats(np.array(_each([a.latency_ms for a in batch], sizes))),
-        "error": spread(lambda a: a.error),
-    }
-    numeric_names, categorical_names = names
-    numeric = np.ascontiguousarray(np.concatenate([a.encoded.numeric for a in batch]).T, dtype=np.float64)
-    table.update({name: columns.floats(line) for name, line in zip(numeric_names, numeric, strict=True)})
-    by_name = zip(*(line for a in batch for line in a.encoded.texts), strict=True)
-    table.update({name: columns.texts(words) for name, words in zip(categorical_names, by_name, strict=True)})
-    return table
-
-
-def _each(values: Sequence[T | Sequence[T]], sizes: Sequence[int]) -> list[T]:
-    """One value a row. (A list at the end costs less than an array for each part.)"""
-    rows: list[T] = []
-    for value, size in zip(values, sizes, strict=True):
-        rows.extend(value if isinstance(value, list) else [cast(T, value)] * size)
-    return rows
-
-
-def _others(batch: Sequence[Answered], sizes: Sequence[int]) -> NDArray[np.float64]:
-    others, start = np.full(sum(sizes), np.nan), 0
-    for answered, size in zip(batch, sizes, strict=True):
-        if answered.other is not None:
-            others[start : start + size] = answered.other
-        start += size
-    return others
-
-
-def label_columns(labels: Sequence[Label]) -> dict[str, Any]:
-    """The columns of a feedback file."""
-    return {
-        "key": columns.texts([x.key for x in labels]),
-        "request_id": columns.texts([x.request_id for x in labels]),
-        "label": columns.floats(np.array([x.label for x in labels])),
-        "known_at": columns.moments([x.known_us for x in labels]),
-        "received_at": columns.moments([x.received_us for x in labels]),
-    }
-
-
-def number_columns(numbers: Sequence[Number]) -> dict[str, Any]:
-    """The columns of a file of numbers."""
-    return {
-        "key": columns.texts([x.key for x in numbers]),
-        "request_id": columns.texts([x.request_id for x in numbers]),
-        "name": columns.texts([x.name for x in numbers]),
-        "value": columns.floats(np.array([x.value for x in numbers])),
-        "known_at": columns.moments([x.known_us for x in numbers]),
-        "received_at": columns.moments([x.received_us for x in numbers]),
-    }
-
-
 def _write_table(path: Path, table: dict[str, Any]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -345,4 +285,4 @@ def _write_table(path: Path, table: dict[str, Any]) -> None:
 
 
 def _date(day: int) -> str:
-    return datetime.fromtimestamp(day * _DAY / 1e6, tz=UTC).date().isoformat()
+    return datetime.fromtimestamp(day * DAY_US / 1e6, tz=UTC).date().isoformat()

@@ -33,10 +33,17 @@ class Histogram:
 
     def extend(self, seconds: Sequence[float]) -> None:
         """Several."""
+        if not seconds:
+            return
         counts = self.counts
+        self.total += sum(seconds)
+        # Requests that were answered together mostly took alike: then they are counted together.
+        first, last = bisect_left(BUCKETS, min(seconds)), bisect_left(BUCKETS, max(seconds))
+        if first == last:
+            counts[first] += len(seconds)
+            return
         for each in seconds:
             counts[bisect_left(BUCKETS, each)] += 1
-        self.total += sum(seconds)
 
 
 class Metrics:
@@ -86,6 +93,7 @@ class Metrics:
         yield CounterMetricFamily(
             "prediction_log_failed_writes", "Files that could not be written", value=self._log.failed_writes
         )
+        yield GaugeMetricFamily("prediction_log_unwritten_rows", "Rows being written", value=self._log.unwritten)
         features = CounterMetricFamily("online_features", "Features that could not be read", labels=["why"])
         for why, number in asdict(self._control.store.tally).items():
             features.add_metric([why], number)
