@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import getpass
+import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,12 +14,16 @@ from modelyard.cli.output import AsJson, Model, console, emit_json, emit_table, 
 from modelyard.cli.output import moment as given
 from modelyard.cli.session import platform
 from modelyard.core.digest import short
+from modelyard.core.errors import Conflict
 from modelyard.core.window import Window
+from modelyard.flows import contract as contracts
 from modelyard.flows import ingest as ingesting
 from modelyard.flows import snapshot as snapshots
 from modelyard.flows import validate as validating
 
 app = typer.Typer(help="Rows, snapshots and their validation.", no_args_is_help=True)
+contract_app = typer.Typer(help="Data contracts (expectations.yaml).", no_args_is_help=True)
+app.add_typer(contract_app, name="contract")
 AsOf = Annotated[str | None, typer.Option(help="Only what was known by then (ISO 8601); by default now.")]
 
 
@@ -105,3 +111,26 @@ def list_snapshots(model: Model, as_json: AsJson = False) -> None:
         rows = [(short(s.content), state, s.rows, str(s.window), s.as_of.date(), s.dvc_md5) for s, state in found]
         columns = ("digest", "state", "rows", "window", "as of", "DVC")
         emit_table(f"Snapshots of {model}", columns, rows, empty=f"`modelyard data snapshot {model}` takes one.")
+
+
+@contract_app.command("infer")
+def infer_contract(
+    model: Annotated[str, typer.Option(help="Name of the model: its folder under projects/.")],
+    snapshot: Annotated[str, typer.Option(help="The snapshot's digest; by default the newest one.")] = "",
+    out: Annotated[Path | None, typer.Option(help="A new file; one that exists is never overwritten.")] = None,
+) -> None:
+    """Propose a data contract from a snapshot, each rule with what it was made from. A person reviews it.
+
+    Example: modelyard data contract infer --model flight_delay --out proposed.yaml
+    """
+    with reported():
+        text = contracts.infer(platform(), model, snapshot)
+        if out is None:
+            sys.stdout.write(text)
+            return
+        try:
+            with out.open("x", encoding="utf-8") as file:
+                file.write(text)
+        except FileExistsError:
+            raise Conflict(f"{out} exists and is not overwritten; name a new file, then compare the two") from None
+        console.print(f"Review {out}, then move it to projects/{model}/expectations.yaml.", highlight=False)

@@ -1,4 +1,4 @@
-"""Turns the platform's own rules of a contract into what can be measured on one snapshot."""
+"""Data contracts on the platform: its own rules made measurable on one snapshot, and proposals of a contract."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelyard.config.project import Project
-from modelyard.core.errors import ConfigError, ModelyardError
+from modelyard.config.project import Project, load_project
+from modelyard.core.errors import ConfigError, Conflict, EvidenceMissing, ModelyardError
 from modelyard.core.profile import Profile
 from modelyard.core.records import Snapshot
 from modelyard.core.verdict import Condition, Measurement, Outcome, Severity, Verdict
@@ -19,6 +19,7 @@ from modelyard.ports.datasets import Rule
 from modelyard.ports.platform import Platform
 from modelyard.release.bundle import read_bundle
 from modelyard.validation.contract import DISTRIBUTION, FRESH, PLATFORM_RULES, REFERS, VOLUME, Contract
+from modelyard.validation.infer import propose, written
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,6 +57,22 @@ def compare(platform: Platform, snapshot: Snapshot, frame: pd.DataFrame, contrac
     bundle = read_bundle(platform.ledger.releases.bundle(champion.digest), champion.digest)
     reference = Profile.from_json(bundle.files["profile.json"])
     return tuple(_compared(rule, reference, snapshot, frame) for rule in wanted)
+
+
+def infer(platform: Platform, model: str, content: str = "") -> str:
+    """A proposed contract, as YAML for review, from a snapshot (by default the model's newest one). Changes nothing.
+
+    Raises:
+        EvidenceMissing: there is no snapshot, or it has too few rows.
+    """
+    taken = platform.ledger.snapshots.of(model)
+    if not content and not taken:
+        raise EvidenceMissing(f"{model} has no snapshot to look at; `modelyard data snapshot {model}` takes one")
+    snapshot = platform.ledger.snapshots.get(content) if content else max(taken, key=lambda s: s.as_of)
+    if snapshot.model != model:
+        raise Conflict(f"snapshot {snapshot.content} is of {snapshot.model}, not of {model}")
+    project = load_project(model, platform.settings)
+    return written(propose(project, snapshot, platform.datasets.read(snapshot)), snapshot)
 
 
 def _resolved(platform: Platform, project: Project, snapshot: Snapshot, rule: Rule) -> Rule | None:

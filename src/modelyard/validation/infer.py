@@ -3,7 +3,8 @@
 Bounds are wider than what was seen, so that the next weeks' rows pass unless they changed: a range by half of its own
 width on either side (kept at or above zero where nothing negative was seen, and where the model's own bounds are
 declared, these); a mean by four standard deviations of the daily means, a share of missing values by twice what was
-seen and two points; rows per day between a third and thrice those of the quietest and of the busiest whole day.
+seen and two points; rows per day from a third of the quietest day's to thrice the busiest day's; freshness by twice
+what was seen and a day.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ def propose(project: Project, snapshot: Snapshot, frame: pd.DataFrame) -> list[P
         raise EvidenceMissing(f"{len(frame)} rows are no basis for a contract; take a snapshot of at least {MIN_ROWS}")
     source = project.spec.source
     made = [_columns(frame), *_types(frame), _volume(snapshot, frame, source.event_time)]
+    made.append(_fresh(snapshot, frame, source.known_at))
     made += [
         _critical("ExpectColumnValuesToBeUnique", "the model's key", column=source.key),
         _critical(
@@ -115,6 +117,12 @@ def _volume(snapshot: Snapshot, frame: pd.DataFrame, event_time: str) -> Proposa
         min_value=low // 3,
         max_value=high * 3,
     )
+
+
+def _fresh(snapshot: Snapshot, frame: pd.DataFrame, known_at: str) -> Proposal:
+    age = (snapshot.as_of - frame[known_at].max().to_pydatetime()).total_seconds() / 3600
+    basis = f"the newest outcome was {age:.1f} hours old; twice that and a day are accepted"
+    return _warning("FreshRows", basis, column=known_at, max_age_hours=math.ceil(2 * age + 24))
 
 
 def _missing(column: pd.Series, name: str) -> Proposal | None:
