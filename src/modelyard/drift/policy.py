@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Literal, Self
+from functools import cached_property
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from modelyard.config.policies import Policy
+from modelyard.core.digest import digest_json
 from modelyard.core.window import Window
 
 
@@ -100,7 +102,8 @@ class DriftPolicy(Policy):
     """Everything the governor decides by.
 
     ``retrain_on`` says whose failing asks for a retraining: the calibration gap, or the estimated gain (which falls
-    back on the gap while there is no estimate).
+    back on the gap while there is no estimate). ``dry_run`` names other policies by what they change in this one: at
+    each check they say what they would have done, which is recorded and has no effect; they are no part of the digest.
     """
 
     retrain_on: Literal["calibration", "gain"] = "calibration"
@@ -111,3 +114,30 @@ class DriftPolicy(Policy):
     silence: Silence = Silence()
     restraint: Restraint = Restraint()
     report_rows: int = Field(default=5000, ge=100, le=100_000)
+    dry_run: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _dry_runs_hold(self) -> Self:
+        """A dry run that could never be in force is refused at load, not found out on the day it is put in force."""
+        _ = self.beside
+        return self
+
+    @property
+    def digest(self) -> str:
+        """The digest that decisions cite."""
+        return digest_json(self.model_dump(mode="json", exclude={"dry_run"}))
+
+    @cached_property
+    def beside(self) -> dict[str, DriftPolicy]:
+        """The policies that are tried beside this one, by name."""
+        own = self.model_dump(mode="json", exclude={"dry_run"})
+        return {name: DriftPolicy.model_validate(_over(own, changes)) for name, changes in self.dry_run.items()}
+
+
+def _over(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """The changes over the base, mappings key by key."""
+    merged = dict(base)
+    for key, value in changes.items():
+        both = isinstance(value, dict) and isinstance(base.get(key), dict)
+        merged[key] = _over(base[key], value) if both else value
+    return merged

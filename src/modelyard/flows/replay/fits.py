@@ -23,11 +23,17 @@ from modelyard.core.digest import digest_json, short
 from modelyard.core.errors import ConfigError
 from modelyard.flows.replay.families import FAMILIES
 from modelyard.flows.replay.history import Past
+from modelyard.flows.replay.probe import fit_probe
 from modelyard.training.params import TrainParams, read_params
 
 Logits = npt.NDArray[np.float32]
 
 LEAD_WEEKS = 4
+
+PROBE = "probe"
+"""The cheap model that stands in for all families in estimates of the gain."""
+
+MODELS = {**FAMILIES, PROBE: fit_probe}
 
 
 @dataclass(frozen=True)
@@ -62,8 +68,8 @@ class Fits:
         Raises:
             ConfigError: no such family.
         """
-        if family not in FAMILIES:
-            raise ConfigError("family", family, FAMILIES)
+        if family not in MODELS:
+            raise ConfigError("family", family, MODELS)
         return self.folder / family / short(self._digests[family]) / f"seed{seed:02d}-week{week:02d}.npy"
 
     @cached_property
@@ -73,6 +79,7 @@ class Fits:
         own = _code("training", "release/encode.py", "release/signature.py")
         return {
             "logistic": digest_json(common | {"window_days": params["window_days"]}),
+            PROBE: digest_json(common | {"window_days": params["window_days"], "own": _code("flows/replay/probe.py")}),
             "network": digest_json(common | {"params": params, "project": _project_code(self.past), "own": own}),
         }
 
@@ -83,7 +90,7 @@ class Fits:
     def _make(self, family: str, seed: int, week: int, path: Path) -> None:
         params = self._params(seed)
         rows, window = self.past.seen(week, params.window_days)
-        forecast = FAMILIES[family](self.past, rows, window, params)
+        forecast = MODELS[family](self.past, rows, window, params)
         values = forecast(self.past.frame.iloc[self.begin(week) :]).astype(np.float32)
         path.parent.mkdir(parents=True, exist_ok=True)
         scratch = path.with_suffix(f".{os.getpid()}.tmp")

@@ -1,7 +1,7 @@
 """The cheap model by which the gain from a retraining is estimated: a logistic regression on a part of the rows.
 
-What matters is not how good it is but how much better it gets when it is fitted on newer rows; a tenth of a second tells
-most of that. It stands in for every family.
+What matters is not how good it is but how much better it gets when it is fitted on newer rows; a tenth of a second
+tells most of that. It stands in for every family.
 """
 
 from __future__ import annotations
