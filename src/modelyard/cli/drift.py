@@ -11,7 +11,7 @@ from modelyard.cli.output import AsJson, Model, console, emit_json, emit_table, 
 from modelyard.cli.output import moment as given
 from modelyard.cli.session import platform, platform_of
 from modelyard.core.errors import EvidenceMissing
-from modelyard.flows import monitor
+from modelyard.flows import monitor, parity
 
 app = typer.Typer(help="Drift checks and the retrain governor.", no_args_is_help=True)
 AsOf = Annotated[str | None, typer.Option(help="Look from this moment (ISO 8601); by default from now.")]
@@ -68,6 +68,30 @@ def explain(model: Model) -> None:
             raise EvidenceMissing(f"{model} has not been checked yet; the monitoring DAG checks it each hour")
         console.print(f"as of {found[-1].as_of:%Y-%m-%d %H:%M} UTC", highlight=False)
         console.print(monitor.explain(found[-1]), markup=False, highlight=False)
+
+
+@app.command("parity")
+def compare_features(
+    model: Annotated[str, typer.Option(help="Name of the model: its folder under projects/.")],
+    as_of: AsOf = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare features as they were served with the same features joined offline, point in time. Records nothing.
+
+    Example: modelyard drift parity --model flight_delay
+    """
+    with reported():
+        here = platform()
+        moment = given(as_of) if as_of else here.as_of(model, datetime.now(UTC))
+        verdicts, found = parity.measure(here, model, moment)
+        if as_json:
+            emit_json({"verdicts": verdicts, "features": found})
+            return
+        rows = [(f.name, f.n, f.differing, f.not_served, f.both_missing, f.example) for f in found]
+        columns = ("feature", "compared", "differing", "not served", "missing on both sides", "for instance")
+        emit_table(f"Features of {model} as served and offline", columns, rows, empty=verdicts[0].reason)
+        for verdict in verdicts:
+            console.print(f"{verdict.check}: {verdict.outcome.value}: {verdict.reason}", markup=False, highlight=False)
 
 
 def _number(value: object) -> str:

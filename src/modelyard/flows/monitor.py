@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from modelyard.config.policies import load_policy
 from modelyard.core.errors import EvidenceMissing, NotFound
+from modelyard.core.profile import Profile
 from modelyard.core.records import AuditEvent, Incident, Release
 from modelyard.core.verdict import Decision, Outcome, Severity, Verdict
 from modelyard.core.window import Window
 from modelyard.drift import governor
+from modelyard.drift.counts import count
 from modelyard.drift.governor import History, Past, Signals
 from modelyard.drift.policy import DriftPolicy
-from modelyard.drift.counts import count
-from modelyard.core.profile import Profile
 from modelyard.drift.quality import measure_quality
 from modelyard.drift.score import score
+from modelyard.flows import parity
 from modelyard.ports.ledger import Json
 from modelyard.ports.platform import Platform
 from modelyard.release.bundle import read_bundle
@@ -69,9 +70,12 @@ def check(
     signals = measure(platform, model, as_of, policy)
     history = History(past=_past(earlier, as_of), retraining_open=retraining_open, rollout_open=rollout)
     decision = governor.decide(signals, history, policy, as_of)
+    compared = parity.evidence(platform, model, as_of, earlier)
+    decision = decision.model_copy(update={"verdicts": (*decision.verdicts, *compared)})
     journal.decide(decision)
     now = now or datetime.now(UTC)
     _incidents(platform, decision, now)
+    parity.incidents(platform, model, compared, decision.digest, now)
     _audit(platform, decision, earlier, run_key, now)
     if not _asked_already(earlier, as_of):
         journal.check(model, as_of, _row(signals, decision, run_key))
@@ -226,6 +230,8 @@ def _row(signals: Signals, decision: Decision, run_key: str) -> Json:
         "signals": signals.to_dict(),
         **newest,
         "requests": signals.requests,
+        # Named only when features were compared: the next comparison is due some hours after it.
+        "parity": {v.check: v.outcome.value for v in decision.verdicts if v.check in parity.CHECKS},
         "psi": psi,
         "psi_max": max((v for v in psi.values() if v is not None), default=None),
     }
