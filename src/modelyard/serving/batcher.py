@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from queue import SimpleQueue
 from threading import Thread
@@ -40,6 +40,11 @@ class _Waiting(Generic[T]):
 
     def __init__(self, rows: Encoded, future: asyncio.Future[T]) -> None:
         self.rows, self.future = rows, future
+
+
+Batch = list[_Waiting[Timed]]
+_Call = tuple[Batch, Scores, float, BaseException | None]
+"""What was asked together, the scores, the seconds, and what went wrong."""
 
 
 class LoopBatcher:
@@ -76,21 +81,36 @@ class LoopBatcher:
 class ThreadBatcher:
     """Scores in a thread of its own, with a time limit: the way for a version that is not trusted yet.
 
-    A version that hangs keeps its thread and nothing else: what waits for it is overdue after ``limit_s``, and until
-    the thread comes back new rows are refused at once.
+    What waits is handed over together, and asked of the version in calls of at most ``call_rows`` rows (or of one
+    submission that has more). A version that hangs keeps its thread and nothing else: what waits for it is overdue
+    once a call has taken ``limit_s``, ``interrupt`` is asked to end that call, and until the thread comes back new
+    rows are refused at once.
     """
 
-    def __init__(self, score: Score, *, limit_s: float, on_call: OnCall, queue_rows: int = 4096) -> None:
+    def __init__(
+        self,
+        score: Score,
+        *,
+        limit_s: float,
+        on_call: OnCall,
+        queue_rows: int = 4096,
+        call_rows: int | None = None,
+        interrupt: Callable[[], None] = lambda: None,
+    ) -> None:
         self._score, self._limit, self._on_call, self._queue_rows = score, limit_s, on_call, queue_rows
+        self._call_rows, self._interrupt = call_rows or queue_rows, interrupt
         self._loop = asyncio.get_running_loop()
-        self._work: SimpleQueue[tuple[list[_Waiting[Timed]], asyncio.TimerHandle] | None] = SimpleQueue()
+        self._work: SimpleQueue[Batch | None] = SimpleQueue()
         self._thread: Thread | None = None
-        self._waiting: list[_Waiting[Timed]] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._waiting: Batch = []
+        self._under_way: Batch = []
+        self._since = 0.0  # when the call under way began; the thread sets it
         self._rows = 0
         self._busy = self._stuck = self._closed = False
 
     def submit(self, rows: Encoded) -> asyncio.Future[Timed]:
-        """The rows' scores and the seconds that scoring their batch took.
+        """The rows' scores and the seconds that the call which scored them took.
 
         The future fails with ``Overdue`` past the limit, ``Dropped`` when the queue is full, or the version's error.
         """
@@ -121,55 +141,82 @@ class ThreadBatcher:
         if not batch or self._closed:
             self._busy = False
             return
-        timer = self._loop.call_later(self._limit, self._expire, batch)
+        self._under_way, self._since = batch, time.perf_counter()
+        if self._timer is None:  # one timer that looks how old the call is: one for each batch would cost each batch
+            self._timer = self._loop.call_later(self._limit, self._look)
         if self._thread is None:
             # No executor: its futures and locks cost more than the score, and it would wait at exit for a version
             # that hangs.
             self._thread = Thread(target=self._run, name="challenger", daemon=True)
             self._thread.start()
-        self._work.put((batch, timer))
+        self._work.put(batch)
 
     def _run(self) -> None:
-        while (work := self._work.get()) is not None:
-            batch, timer = work
-            start, scores, error = time.perf_counter(), _NONE, None
-            try:
-                scores = self._score(concatenate([w.rows for w in batch]))
-            except BaseException as raised:  # noqa: BLE001  whatever it raises is the version's failure
-                error = raised
-            seconds = time.perf_counter() - start
+        while (batch := self._work.get()) is not None:
+            calls = []
+            for group in _groups(batch, self._call_rows):
+                calls.append(self._call(group))
+                if self._stuck:  # nobody waits for the rest any more
+                    break
             with suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits any more
-                self._loop.call_soon_threadsafe(self._finish, batch, timer, scores, seconds, error)
+                self._loop.call_soon_threadsafe(self._finish, calls)
 
-    def _finish(
-        self,
-        batch: list[_Waiting[Timed]],
-        timer: asyncio.TimerHandle,
-        scores: Scores,
-        seconds: float,
-        error: BaseException | None,
-    ) -> None:
-        timer.cancel()
-        was_stuck, self._stuck = self._stuck, False
-        if not was_stuck:
-            self._on_call(error is not None, 0.0 if error is not None else seconds)
-        if error is not None:
-            _fail(batch, error)
-        else:
+    def _call(self, group: Batch) -> _Call:
+        self._since = start = time.perf_counter()
+        scores, error = _NONE, None
+        try:
+            scores = self._score(concatenate([w.rows for w in group]))
+        except BaseException as raised:  # noqa: BLE001  whatever it raises is the version's failure
+            error = raised
+        return group, scores, time.perf_counter() - start, error
+
+    def _finish(self, calls: list[_Call]) -> None:
+        was_stuck, self._stuck, self._under_way = self._stuck, False, []
+        for group, scores, seconds, error in calls:
+            if not was_stuck:
+                self._on_call(error is not None, 0.0 if error is not None else seconds)
+            if error is not None:
+                _fail(group, error)
+                continue
             start = 0
-            for waiting in batch:
+            for waiting in group:
                 end = start + len(waiting.rows)
                 if not waiting.future.done():
                     waiting.future.set_result((scores[start:end], seconds))
                 start = end
         self._start()
 
-    def _expire(self, batch: list[_Waiting[Timed]]) -> None:
+    def _look(self) -> None:
+        """See whether the call under way is overdue, and look again when it would be."""
+        self._timer = None
+        if not self._under_way or self._stuck:
+            return
+        left = self._since + self._limit - time.perf_counter()
+        if left > 0:
+            self._timer = self._loop.call_later(left, self._look)
+        else:
+            self._expire()
+
+    def _expire(self) -> None:
         """The batch is overdue, and so is what would have to wait behind it."""
         self._stuck = True
         self._on_call(True, self._limit)
         waiting, self._waiting, self._rows = self._waiting, [], 0
-        _fail([*batch, *waiting], Overdue(f"no answer within {self._limit:g} s"))
+        _fail([*self._under_way, *waiting], Overdue(f"no answer within {self._limit:g} s"))
+        self._interrupt()
+
+
+def _groups(batch: Batch, most: int) -> Iterator[Batch]:
+    """The batch in order, cut into groups of at most so many rows; a submission is never cut."""
+    group: Batch = []
+    rows = 0
+    for waiting in batch:
+        if group and rows + len(waiting.rows) > most:
+            yield group
+            group, rows = [], 0
+        group.append(waiting)
+        rows += len(waiting.rows)
+    yield group
 
 
 def _fail(batch: list[_Waiting[Any]], error: BaseException) -> None:

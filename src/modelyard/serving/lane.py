@@ -12,12 +12,13 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from modelyard.serving.answers import Asked, InvalidOutput, Part, Template
+from modelyard.serving.answers import Asked, InvalidOutput, Part, Scores, Template
 from modelyard.serving.batcher import Dropped, Timed
 from modelyard.serving.encoding import Encoded
 from modelyard.serving.errors import Refusal
@@ -106,6 +107,8 @@ class Lane:
         """Nobody is left without an answer, whatever goes wrong here."""
         try:
             work(*args)
+        except Refusal as refusal:
+            self._refuse(turn, places, refusal)
         except Exception:  # noqa: BLE001  see above; the log has the cause
             _log.exception("%s: %d requests failed", self._model, len(places))
             self._refuse(turn, places, Refusal(500, "internal", "the gateway failed; see its log"))
@@ -136,6 +139,14 @@ class Lane:
 
     def _by_challenger(self, turn: _Turn, places: list[int], challenger: Challenger) -> None:
         encoded = turn.encoded.take(places)
+        try:
+            scores = challenger.batcher.at_once(encoded)
+        except Exception as failure:  # noqa: BLE001  no fault of a challenger may reach a user, whatever it is
+            self._charged(turn, places, challenger, failure)
+            return
+        if scores is not None:
+            self._judged(turn, places, challenger, encoded, scores)
+            return
         future = challenger.batcher.submit(encoded)
         if future.done() and not isinstance(future.exception(), Dropped):
             for _ in places:  # a trial each: they are requests of several users
@@ -147,19 +158,25 @@ class Lane:
     def _answered(
         self, turn: _Turn, places: list[int], challenger: Challenger, encoded: Encoded, done: asyncio.Future[Timed]
     ) -> None:
-        """The challenger has answered, or not; where it has not, the champion does, and the challenger is charged."""
+        """The challenger has answered, or not; where it has not, the champion does."""
         try:
             scores, _ = done.result()
         except Dropped as full:
             # The queue was full: nobody's fault, but the user is not kept waiting for it. Nor is it a success: rows
             # that the challenger was never asked are not counted.
             self._by_champion(turn, places, f"challenger not asked: {full}")
-            return
         except Exception as failure:  # noqa: BLE001  no fault of a challenger may reach a user, whatever it is
-            challenger.tally.rows += len(places)
-            challenger.tally.errors += len(places)
-            self._by_champion(turn, places, f"challenger: {type(failure).__name__}: {failure}")
-            return
+            self._charged(turn, places, challenger, failure)
+        else:
+            self._judged(turn, places, challenger, encoded, scores)
+
+    def _charged(self, turn: _Turn, places: list[int], challenger: Challenger, failure: Exception) -> None:
+        challenger.tally.rows += len(places)
+        challenger.tally.errors += len(places)
+        self._by_champion(turn, places, f"challenger: {type(failure).__name__}: {failure}")
+
+    def _judged(self, turn: _Turn, places: list[int], challenger: Challenger, encoded: Encoded, scores: Scores) -> None:
+        """Answer with what is a probability; where it is none the champion answers, and the challenger is charged."""
         challenger.tally.rows += len(places)
         part, bad = _parted(Part(places, "challenger", challenger.scorer, scores, encoded))
         challenger.guard.outputs(len(bad.places), len(places))
@@ -172,13 +189,13 @@ class Lane:
     def _answer(self, turn: _Turn, part: Part, template: Template) -> None:
         asked, replies, now = turn.asked, turn.replies, time.perf_counter()
         seconds = [now - turn.starts[place] for place in part.places]
+        if part.places:  # before the answer: where nothing may be lost it is on the disk by then
+            self._keep(self._live, part, asked, [1e3 * s for s in seconds])
         for place, score in zip(part.places, part.scores.tolist(), strict=True):
             reply, replies[place] = replies[place], None
             if reply is not None:
                 reply(200, template.fill(asked.keys[place], asked.ids[place], score))
         self._count(self._model, 200, seconds)
-        if part.places:
-            self._keep(self._live, part, asked, [1e3 * s for s in seconds])
 
     def _refuse(self, turn: _Turn, places: list[int], refusal: Refusal) -> None:
         body, now = msgspec.json.encode(refusal.body()), time.perf_counter()
@@ -191,9 +208,10 @@ class Lane:
 
 def _parted(part: Part) -> tuple[Part, Part]:
     """The rows whose scores are probabilities, and the rest."""
-    fine = valid(part.scores)
-    if fine.all():
-        return part, _some(part, [])
+    scores = part.scores
+    if scores.min() >= 0.0 and scores.max() <= 1.0:  # false for NaN
+        return part, replace(part, places=[])
+    fine = valid(scores)
     return _some(part, np.flatnonzero(fine).tolist()), _some(part, np.flatnonzero(~fine).tolist())
 
 

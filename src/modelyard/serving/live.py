@@ -12,8 +12,12 @@ from modelyard.serving.batcher import LoopBatcher, ThreadBatcher
 from modelyard.serving.encoding import Encoded, Row
 from modelyard.serving.guard import Guardrails
 from modelyard.serving.online import Completion
-from modelyard.serving.router import to_challenger
-from modelyard.serving.scorer import Scorer
+from modelyard.serving.router import split
+from modelyard.serving.scorer import Call, Scorer
+from modelyard.serving.trial import Trial
+
+COMPARED_ROWS = 64
+"""Rows that a challenger scores in one call to be compared: about what users ask of it at a time."""
 
 
 @dataclass(slots=True, eq=False)
@@ -36,10 +40,11 @@ class Champion:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Challenger:
-    """The version on trial, with its own thread and its guardrails."""
+    """The version on trial, with its guardrails. What is only compared never stands before users in its queue."""
 
     scorer: Scorer
-    batcher: ThreadBatcher
+    batcher: Trial
+    comparer: ThreadBatcher
     guard: Guardrails
     same_inputs: bool
     tally: Tally = field(default_factory=Tally)
@@ -47,6 +52,11 @@ class Challenger:
     def encode(self, rows: Sequence[Row], encoded: Encoded) -> Encoded:
         """The rows as the challenger sees them; the champion's encoding serves where the inputs are the same."""
         return encoded if self.same_inputs else self.scorer.encoder.encode(rows)
+
+    def close(self) -> None:
+        """Take no more work; what is under way ends as it would have."""
+        self.batcher.close()
+        self.comparer.close()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,8 +81,9 @@ class Live:
         """Places of the rows that the champion answers, and of those that the challenger answers."""
         if not self.weight or self.challenger is None:
             return list(range(len(keys))), []
-        salt, weight = self.route.salt, self.weight
-        theirs = [place for place, key in enumerate(keys) if to_challenger(salt, key, weight)]
+        theirs = split(self.route.salt, self.weight).theirs(keys)
+        if not theirs:
+            return list(range(len(keys))), theirs
         chosen = set(theirs)
         return [place for place in range(len(keys)) if place not in chosen], theirs
 
@@ -113,5 +124,9 @@ def _challenger(route: Route, champion: Scorer, challenger: Scorer, same: Live |
         return replace(kept, same_inputs=same_inputs)
     limits = GuardLimits.model_validate(route.guardrails)
     guard = Guardrails(limits)
-    batcher = ThreadBatcher(challenger.score, limit_s=limits.timeout_ms / 1e3, on_call=guard.call)
-    return Challenger(challenger, batcher, guard, same_inputs)
+    limit_s, compared = limits.timeout_ms / 1e3, Call(challenger)
+    trial = Trial(lambda: Call(challenger), limit_s=limit_s, on_call=guard.call)
+    comparer = ThreadBatcher(
+        compared.score, limit_s=limit_s, on_call=guard.call, call_rows=COMPARED_ROWS, interrupt=compared.interrupt
+    )
+    return Challenger(challenger, trial, comparer, guard, same_inputs)

@@ -7,6 +7,8 @@ same keys that always come first.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import blake2b
 
 BUCKETS = 10_000
@@ -29,3 +31,35 @@ def bucket(salt: str, key: str) -> int:
 def to_challenger(salt: str, key: str, weight: int) -> bool:
     """Whether the challenger answers this key when its share is ``weight`` basis points."""
     return bucket(salt, key) < weight
+
+
+class Split:
+    """The split of one salt and weight, for many keys at a third of what ``to_challenger`` costs for each.
+
+    The part of the digest that is common to all keys is computed once, and the digest itself is compared with the
+    least one that is beyond the share: ``bucket < weight`` exactly where ``digest < weight * 2^64 / 10,000``.
+    """
+
+    def __init__(self, salt: str, weight: int) -> None:
+        self._salted = blake2b(salt.encode() + b"\0", digest_size=_BITS // 8)
+        beyond = -((-weight << _BITS) // BUCKETS)
+        # Bytes of one length compare as numbers do; the whole range ends at a number that is a byte too long.
+        self._beyond = beyond.to_bytes(_BITS // 8, "big") if weight < BUCKETS else b"\xff" * (_BITS // 8 + 1)
+
+    def theirs(self, keys: Sequence[str]) -> list[int]:
+        """Places of the keys that the challenger answers.
+
+        >>> Split("sha256:00", 6000).theirs(["UA1545", "UA1546"]), Split("sha256:01", 6000).theirs(["UA1545"])
+        ([0, 1], [])
+        """
+        copy, beyond, places = self._salted.copy, self._beyond, []
+        for place, key in enumerate(keys):
+            digest = copy()
+            digest.update(key.encode())
+            if digest.digest() < beyond:
+                places.append(place)
+        return places
+
+
+split = lru_cache(maxsize=256)(Split)
+"""A ``Split``, made once."""

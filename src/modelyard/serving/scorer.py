@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from statistics import median
+from time import perf_counter, thread_time
 from typing import Any
 
 import msgspec
@@ -34,6 +36,10 @@ class Scorer:
         self.encoder, self.typed = Encoder(self.signature), typed_rows(self.signature)
         self._calibration = Calibration.from_json(files["calibration.json"])
         self._session = _session(files["model.onnx"])
+        self.row_cpu_s = 0.0
+        """Processor time of a row in the warm-up; the median of the calls."""
+        self.grown_mb: float | None = None
+        """By how much this process grew when the version was loaded and warmed up, in MiB; None where not known."""
         self._inputs = {i.name for i in self._session.get_inputs()}
         if not self._inputs <= {"numeric", "categorical"}:
             raise IntegrityError(f"the graph asks for inputs {sorted(self._inputs)}; known are numeric and categorical")
@@ -41,14 +47,17 @@ class Scorer:
             raise IntegrityError(f"features may not be called {sorted(taken)}: the prediction log has such columns")
         self.example = _example_rows(files.get("example.json"))
 
-    def score(self, rows: Encoded) -> NDArray[np.float64]:
-        """Calibrated probabilities, one a row. What the graph makes of them (NaN included) is returned as it is."""
+    def score(self, rows: Encoded, options: Any = None) -> NDArray[np.float64]:
+        """Calibrated probabilities, one a row. What the graph makes of them (NaN included) is returned as it is.
+
+        ``options`` are ONNX Runtime's for this one run.
+        """
         feed: dict[str, Any] = {}
         if "numeric" in self._inputs:
             feed["numeric"] = rows.numeric
         if "categorical" in self._inputs:
             feed["categorical"] = rows.categorical
-        logit = np.asarray(self._session.run(["logit"], feed)[0], dtype=np.float64).reshape(-1)
+        logit = np.asarray(self._session.run(["logit"], feed, options)[0], dtype=np.float64).reshape(-1)
         if len(logit) != len(rows):
             raise IntegrityError(f"the graph answered {len(logit)} values for {len(rows)} rows")
         return probability(logit, self._calibration)
@@ -60,8 +69,12 @@ class Scorer:
             IntegrityError: the version cannot answer its own example with probabilities.
         """
         rows = self.encoder.encode(self.example) if self.example else self._blank()
+        spent = []
         for _ in range(calls):
+            start = thread_time()
             scores = self.score(rows)
+            spent.append(thread_time() - start)
+        self.row_cpu_s = median(spent) / len(rows)
         if self.example and not valid(scores).all():
             raise IntegrityError("the version answers its own example with something that is no probability")
 
@@ -69,6 +82,48 @@ class Scorer:
         inputs = self.signature
         numeric = np.zeros((1, len(inputs.numeric)), dtype=np.float32)
         return Encoded(numeric, np.zeros((1, len(inputs.categorical)), dtype=np.int64), ())
+
+
+class Interrupted(Exception):
+    """A call was ended from another thread before the graph had come to its end."""
+
+
+class Call:
+    """A way into a scorer by which one call at a time is made, and may be ended by another thread.
+
+    ONNX Runtime looks between two nodes (of a loop's body, too) whether it shall end: a single node is not cut short.
+    """
+
+    def __init__(self, scorer: Scorer) -> None:
+        import onnxruntime
+
+        self._scorer, self._options = scorer, onnxruntime.RunOptions
+        self._run: tuple[Any, float] | None = None
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a call is being made."""
+        return self._run is not None
+
+    def score(self, rows: Encoded) -> NDArray[np.float64]:
+        """``Scorer.score``. Raises ``Interrupted`` where the call was ended."""
+        # Options of its own for each run: an end that comes late never meets the next run.
+        options = self._options()
+        self._run = options, perf_counter()
+        try:
+            return self._scorer.score(rows, options)
+        except Exception as error:
+            if options.terminate:
+                raise Interrupted(f"version {self._scorer.version} was interrupted") from error
+            raise
+        finally:
+            self._run = None
+
+    def interrupt(self, older_than_s: float = 0.0) -> None:
+        """End the call under way if it has taken longer than this; it may still come to its end."""
+        run = self._run
+        if run is not None and perf_counter() - run[1] >= older_than_s:
+            run[0].terminate = True
 
 
 def valid(scores: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -25,8 +25,8 @@ from modelyard.serving.scorer import valid
 
 _log = logging.getLogger(__name__)
 
-PAIR_S = 0.005
-"""How long rows wait to be compared together: waking the challenger's thread costs more than some rows' scores."""
+PAIR_S, PAIR_ROWS = 0.05, 1024
+"""Rows that are compared wait so long, or for so many: waking a thread costs more than some rows' scores."""
 
 
 class Served:
@@ -39,6 +39,8 @@ class Served:
         self._prefix, self._ids = secrets.token_hex(6), itertools.count(1)
         self._unpaired: set[Answered] = set()
         self._to_pair: list[tuple[Live, Part, Sequence[Row], Answered]] = []
+        self._to_pair_rows = 0
+        self._pairing: asyncio.TimerHandle | None = None
 
     def swap(self, live: Live | None) -> None:
         """Serve this from the next request on; requests under way end with what they began with."""
@@ -48,8 +50,7 @@ class Served:
         if new is not None:
             new.guard.on_trip = self._tripped
         if old is not None and (new is None or new.batcher is not old.batcher):
-            # Only closed to new work: what is under way there ends as it would have.
-            old.batcher.close()
+            old.close()
 
     def take(self, body: bytes, reply: Reply, request_id: str = "") -> bool:
         """Answer a plain request the quick way (``Lane.take``); False where it has to be asked of ``predict``."""
@@ -191,17 +192,24 @@ class Served:
             names=(encoder.numeric_names, encoder.categorical_names),
             error=part.error,
         )
+        self._log.write_ahead(answered)
         current = self.live
         if current is not None and current.paired and current.challenger is live.challenger and not part.error:
             self._unpaired.add(answered)
-            if not self._to_pair:
-                asyncio.get_running_loop().call_later(PAIR_S, self._pair_all)
             self._to_pair.append((live, part, asked.rows, answered))
+            self._to_pair_rows += len(places)
+            if self._to_pair_rows >= PAIR_ROWS:
+                self._pair_all()
+            elif self._pairing is None:
+                self._pairing = asyncio.get_running_loop().call_later(PAIR_S, self._pair_all)
         else:
             self._log.add(answered)
 
     def _pair_all(self) -> None:
-        waiting, self._to_pair = self._to_pair, []
+        if self._pairing is not None:
+            self._pairing.cancel()
+            self._pairing = None
+        waiting, self._to_pair, self._to_pair_rows = self._to_pair, [], 0
         for one in waiting:
             self._pair(*one)
 
@@ -214,7 +222,7 @@ class Served:
             # Where both take the same inputs, the encoded rows serve (and ``rows`` may be empty).
             chosen = [] if challenger.same_inputs else [rows[i] for i in part.places]
             if part.variant == "champion":
-                other = challenger.batcher.submit(_encode(challenger, chosen, part.encoded))
+                other = challenger.comparer.submit(_encode(challenger, chosen, part.encoded))
             elif challenger.same_inputs:
                 other = live.champion.batcher.submit(part.encoded)
             else:
@@ -272,10 +280,12 @@ def _encode(challenger: Challenger, rows: Sequence[Row], encoded: Encoded) -> En
 
 
 async def _ask(challenger: Challenger, rows: Encoded) -> Scores:
-    future = challenger.batcher.submit(rows)
-    if future.done() and not isinstance(future.exception(), Dropped):
-        challenger.guard.refused()
-    scores, _ = await future
+    scores = challenger.batcher.at_once(rows)
+    if scores is None:
+        future = challenger.batcher.submit(rows)
+        if future.done() and not isinstance(future.exception(), Dropped):
+            challenger.guard.refused()
+        scores, _ = await future
     wrong = int((~valid(scores)).sum())
     challenger.guard.outputs(wrong, len(scores))
     if wrong:

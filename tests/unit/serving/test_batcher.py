@@ -108,3 +108,44 @@ async def test_a_version_that_is_taken_off_answers_what_is_under_way() -> None:
     with pytest.raises(Dropped):
         await waiting
     assert isinstance(batcher.submit(rows(3.0)).exception(), Dropped)
+
+
+async def test_what_is_handed_over_together_is_asked_in_small_calls_that_fail_alone() -> None:
+    version, calls = Version(), []
+    batcher = ThreadBatcher(version.score, limit_s=5, on_call=lambda failed, _: calls.append(failed), call_rows=3)
+    futures = [batcher.submit(rows(*given)) for given in ((1.0, 2.0), (3.0, 4.0), (-5.0,), (6.0,), tuple(range(9)))]
+    answers = await asyncio.gather(*futures, return_exceptions=True)
+    assert version.sizes == [2, 3, 1, 9]
+    assert calls == [False, True, False, False]
+    assert [isinstance(answer, ValueError) for answer in answers] == [False, True, True, False, False]
+    assert answers[4][0].tolist() == list(range(9))
+    batcher.close()
+
+
+async def test_the_limit_is_one_calls_and_not_the_hand_overs() -> None:
+    version, calls = Version(), []
+
+    def slow(batch: Encoded) -> Scores:
+        threading.Event().wait(0.1)
+        return version.score(batch)
+
+    batcher = ThreadBatcher(slow, limit_s=1, on_call=lambda failed, _: calls.append(failed), call_rows=1)
+    await asyncio.gather(*(batcher.submit(rows(float(n))) for n in range(11)))  # 1.1 s together
+    assert calls == [False] * 11
+    batcher.close()
+
+
+async def test_a_call_that_is_overdue_is_interrupted() -> None:
+    version = Version()
+    version.release.clear()
+    batcher = ThreadBatcher(
+        version.score, limit_s=0.02, on_call=lambda *_: None, call_rows=1, interrupt=version.release.set
+    )
+    futures = [batcher.submit(rows(1.0)), batcher.submit(rows(2.0))]
+    answers = await asyncio.gather(*futures, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [Overdue, Overdue]
+    while batcher._stuck:  # noqa: ASYNC110  nothing tells
+        await asyncio.sleep(0.005)
+    assert version.sizes == [1]  # nobody waited for the rest
+    assert (await batcher.submit(rows(3.0)))[0].tolist() == [3.0]
+    batcher.close()

@@ -17,6 +17,8 @@ from modelyard.adapters.prediction_log import ParquetPredictions
 from modelyard.ports.fleet import Arm, Route
 from modelyard.serving.app import App
 from modelyard.serving.control import Control
+from modelyard.serving.encoding import Encoded
+from modelyard.serving.live import Challenger
 from modelyard.serving.log import PredictionLog
 from modelyard.serving.metrics import Metrics
 from modelyard.serving.online import OnlineStore
@@ -33,6 +35,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "new": {"onnx": graph(bias=0.2)},
     "nan": {"onnx": graph(fault="nan")},
     "raises": {"onnx": graph(fault="raise")},
+    "hangs": {"onnx": graph(fault="hang")},
     "units": {"signature": SIGNATURE.model_copy(update={"inputs": (MILES, *SIGNATURE.inputs[1:])})},
 }
 
@@ -183,7 +186,7 @@ async def test_only_the_rows_that_are_no_probability_go_to_the_champion(replica:
     assert replica.served.live is not None
     challenger = replica.served.live.challenger
     assert challenger is not None
-    challenger.batcher._score = lambda rows: np.where(rows.numeric[:, 1] > 5, np.nan, 0.5)
+    challenger.batcher.thread._score = lambda rows: np.where(rows.numeric[:, 1] > 5, np.nan, 0.5)
     answers = await replica.ask(*(one(n, wind=n) for n in range(10)))
     assert [answer["variant"] for _, answer in answers] == ["challenger"] * 6 + ["champion"] * 4
     assert replica.state()["guard.invalid_output"] == {"failures": 4, "trials": 10}
@@ -196,7 +199,7 @@ async def test_rows_that_the_challenger_was_never_asked_count_neither_way(replic
     challenger = replica.served.live.challenger
     assert challenger is not None
     assert {answer["variant"] for _, answer in await replica.ask(one(1), one(2))} == {"challenger"}
-    challenger.batcher._queue_rows = 1
+    challenger.batcher.thread._queue_rows = 1
     assert {answer["variant"] for _, answer in await replica.ask(one(3), one(4), one(5))} == {"champion"}
     counts = replica.state()
     assert counts["challenger"] == {"rows": 2, "errors": 0, "dropped_pairs": 0}
@@ -279,8 +282,8 @@ async def test_a_stop_waits_for_what_is_under_way_and_logs_it(replica: Replica) 
     assert replica.served.live is not None
     challenger, hold = replica.served.live.challenger, threading.Event()
     assert challenger is not None
-    score = challenger.batcher._score
-    challenger.batcher._score = lambda rows: (hold.wait(10), score(rows))[1]
+    score = challenger.batcher.thread._score
+    challenger.batcher.thread._score = lambda rows: (hold.wait(10), score(rows))[1]
     (answer,) = replica.put(one(1))
 
     async def receive() -> dict[str, Any]:
@@ -297,3 +300,72 @@ async def test_a_stop_waits_for_what_is_under_way_and_logs_it(replica: Replica) 
     assert answer.result()[1]["variant"] == "challenger"
     frame = ParquetPredictions(replica.folder / "log").rollout(MODEL, "r")
     assert frame["key"].tolist() == ["F01"]
+
+
+async def prove(replica: Replica) -> Challenger:
+    """Ask until the challenger is asked on the event loop; returns it."""
+    assert replica.served.live is not None
+    challenger = replica.served.live.challenger
+    assert challenger is not None
+    while not challenger.batcher.proof.given:
+        assert {answer["variant"] for _, answer in await replica.ask(one(1), one(2))} == {"challenger"}
+    return challenger
+
+
+async def test_a_challenger_that_has_proved_quick_answers_in_the_same_turn(replica: Replica) -> None:
+    await replica.route("old", "new", 10_000)
+    challenger = await prove(replica)
+    rows, asked = challenger.tally.rows, replica.state()["guard.error_rate"]["trials"]
+    challenger.batcher.thread.submit = None  # type: ignore[assignment,method-assign]
+    answers = await replica.ask(*(one(n, wind=n) for n in range(4)))
+    assert {(status, answer["version"], answer["variant"]) for status, answer in answers} == {(200, 2, "challenger")}
+    careful = [await replica.served.predict(read_predict(json.dumps(one(n, wind=n)).encode())) for n in range(4)]
+    assert [alike(answer) for _, answer in answers] == [alike(msgspec.to_builtins(answer)) for answer in careful]
+    assert challenger.tally.rows == rows + 8
+    counts = replica.state()
+    assert counts["guard.error_rate"] == {"failures": 0, "trials": asked + 5}
+    assert counts["guard.invalid_output"]["failures"] == 0
+
+
+@pytest.mark.parametrize("careful", [False, True])
+async def test_a_challenger_that_hangs_after_its_proof_is_charged_and_the_champion_answers(
+    replica: Replica, careful: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(LAX, "timeout_ms", 200)
+    await replica.route("old", "hangs", 10_000)
+    challenger = await prove(replica)
+    bodies = [one(n, distance=9000) for n in range(3)]
+    if careful:
+        asked = (replica.served.predict(read_predict(json.dumps(body).encode())) for body in bodies)
+        answers = await asyncio.gather(*asked)
+    else:
+        answers = [answer for status, answer in await replica.ask(*bodies) if status == 200]
+    assert [answer["variant"] for answer in answers] == ["champion"] * 3
+    assert challenger.tally.errors == 3
+    assert replica.state()["guard.error_rate"]["failures"] >= 1
+    assert not challenger.batcher.proof.given
+    frame = await replica.stop()
+    assert frame[frame["error"] != ""]["error"].str.contains("Overdue").tolist() == [True] * 3
+
+
+@pytest.mark.parametrize(("wrong", "error"), [(np.nan, "InvalidOutput"), (None, "ValueError")])
+async def test_a_challenger_that_goes_wrong_after_its_proof_is_charged(
+    replica: Replica, wrong: float | None, error: str
+) -> None:
+    await replica.route("old", "new", 10_000)
+    challenger = await prove(replica)
+
+    def score(rows: Encoded) -> Any:
+        if wrong is None:
+            raise ValueError("no more")
+        return np.full(len(rows), wrong)
+
+    challenger.batcher._here.score = score  # type: ignore[method-assign]
+    errors = challenger.tally.errors
+    answers = await replica.ask(*(one(n) for n in range(3)))
+    assert {(status, answer["version"], answer["variant"]) for status, answer in answers} == {(200, 1, "champion")}
+    assert challenger.tally.errors == errors + 3
+    counts = replica.state()
+    assert counts["guard.error_rate" if wrong is None else "guard.invalid_output"]["failures"] > 0
+    frame = await replica.stop()
+    assert frame[frame["error"] != ""]["error"].str.contains(error).tolist() == [True] * 3

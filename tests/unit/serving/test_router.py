@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelyard.serving.router import BUCKETS, bucket, to_challenger
+from modelyard.serving.router import BUCKETS, Split, bucket, to_challenger
 
 KEYS = [f"2013-04-09-UA{n}" for n in range(20_000)]
 
@@ -51,3 +51,15 @@ def test_another_release_begins_with_other_keys() -> None:
     first = {key for key in KEYS if to_challenger("a", key, 500)}
     second = {key for key in KEYS if to_challenger("b", key, 500)}
     assert len(first & second) / len(first) < 0.1
+
+
+@given(salt=st.text(), keys=st.lists(st.text()), weight=st.integers(0, BUCKETS))
+def test_many_keys_are_split_as_each_is(salt: str, keys: list[str], weight: int) -> None:
+    assert Split(salt, weight).theirs(keys) == [n for n, key in enumerate(keys) if to_challenger(salt, key, weight)]
+
+
+@pytest.mark.parametrize("key", KEYS[:200])
+def test_the_split_is_exact_at_the_bucket_itself(key: str) -> None:
+    at = bucket("a", key)
+    assert Split("a", at).theirs([key]) == []
+    assert Split("a", at + 1).theirs([key]) == [0]

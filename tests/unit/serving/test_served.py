@@ -53,12 +53,12 @@ def challenger_of(served: Served) -> Any:
 
 async def test_a_stop_keeps_rows_whose_pair_is_still_under_way(control: Control, tmp_path: Path) -> None:
     served, hold = control.find(MODEL), threading.Event()
-    batcher = challenger_of(served).batcher
-    scored = batcher._score
-    batcher._score = lambda rows: (hold.wait(10), scored(rows))[1]
+    comparer = challenger_of(served).comparer
+    scored = comparer._score
+    comparer._score = lambda rows: (hold.wait(10), scored(rows))[1]
     for _ in range(3):
         await served.predict(PredictRequest(rows=[ROW]))
-    await asyncio.sleep(0.01)
+    served._pair_all()
     control.close()
     hold.set()
     await asyncio.sleep(0.1)  # what comes too late is not logged a second time
@@ -71,9 +71,9 @@ async def test_a_pair_that_cannot_even_be_asked_for_costs_no_row(control: Contro
     def broken(rows: object) -> None:
         raise RuntimeError("cannot schedule new futures")
 
-    challenger_of(served).batcher.submit = broken
+    challenger_of(served).comparer.submit = broken
     await served.predict(PredictRequest(rows=[ROW]))
-    await asyncio.sleep(0.01)
+    served._pair_all()
     assert not served._unpaired
     assert await logged(control, tmp_path) == [False]
 
@@ -93,7 +93,7 @@ async def test_rows_that_the_challenger_was_never_asked_count_neither_way(contro
     await control.apply(served.live.route.model_copy(update={"weight": 10_000}), 2)
     assert challenger_of(served).batcher is before.batcher
     await served.predict(PredictRequest(rows=[ROW]))
-    before.batcher._queue_rows = 0
+    before.batcher.thread._queue_rows = 0
     answer = await served.predict(PredictRequest(rows=[ROW, ROW]))
     assert answer["variant"] == "champion"
     assert control.state(MODEL).counts["challenger"] == {"rows": 1, "errors": 0, "dropped_pairs": 0}
