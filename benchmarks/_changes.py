@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from itertools import count, cycle
 from pathlib import Path
 
-from _bundles import MODEL, bundle
+from _bundles import MODEL, PATH, bundle, ours
 from _replicas import Replicas, replicas
 from _report import Row
 from _scale import Found, Scale
@@ -49,11 +49,11 @@ def _alternate(scale: Scale, kinds: dict[str, Callable[[], None]], ports: list[i
     met = {name: Asked() for name in ("quiet", *kinds)}
     each = -(-scale.changes // scale.rounds)
     for _ in range(scale.rounds):
-        with users(ports, RATE) as quiet:
+        with users(ports, RATE, PATH, ours) as quiet:
             time.sleep(scale.seconds)
         met["quiet"] += quiet
         for name, change in kinds.items():
-            with users(ports, RATE) as asked:
+            with users(ports, RATE, PATH, ours) as asked:
                 for _ in range(each):
                     change()
                     time.sleep(PAUSE_S)

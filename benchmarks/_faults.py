@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from _bundles import MODEL, bundle, graph
+from _bundles import MODEL, PATH, bundle, graph, ours
 from _replicas import Replicas, replicas
 from _report import ROOT, Row
 from _scale import Found, Scale
@@ -74,7 +74,7 @@ def _killed(scale: Scale, fleet: Replicas) -> Asked:
     """A third of the time with both, a third with one, a third while the other is back."""
     met, (*_, last) = Asked(), fleet.all
     for _ in range(scale.rounds):
-        with users([fleet.edge_port], RATE) as asked:
+        with users([fleet.edge_port], RATE, PATH, ours) as asked:
             for act in (lambda: None, last.kill, last.start):
                 act()
                 time.sleep(scale.fault_seconds / 3)
@@ -87,7 +87,7 @@ def _killed(scale: Scale, fleet: Replicas) -> Asked:
 def _canary(scale: Scale, fleet: Replicas, route: Route) -> tuple[Asked, dict[str, object]]:
     """Users while the canary has its share, and what the replicas say of it."""
     fleet.follow(route)
-    with users([fleet.edge_port], RATE) as asked:
+    with users([fleet.edge_port], RATE, PATH, ours) as asked:
         time.sleep(scale.fault_seconds)
     counts = fleet.counts()
     assert sum(each.get("errors", 0) for each in counts.values()), f"no replica met the fault: {counts}"
@@ -102,7 +102,7 @@ def _shadow(scale: Scale, fleet: Replicas, alone: Route, shadowed: Route) -> tup
         first = bool(number % 2)
         for shadow in (first, not first):
             fleet.follow(shadowed if shadow else alone)
-            with users([fleet.edge_port], RATE) as asked:
+            with users([fleet.edge_port], RATE, PATH, ours) as asked:
                 time.sleep(scale.seconds / 2 + 0.5)
             met[shadow] += asked
             if shadow:

@@ -15,14 +15,11 @@ from typing import Any
 
 import httpx
 from _bundles import MODEL, row
-from _report import ROOT
+from _fixtures import Edge, edge_before
 from _servers import HERE, TOKEN, free_port, wait_for
 
 from modelyard.adapters.gateway_fleet import GatewayFleet
 from modelyard.ports.fleet import Route
-
-sys.path.append(str(ROOT / "tests"))
-from fixtures.edges import Edge, edge_before
 
 
 class Replica:

@@ -13,14 +13,13 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from _bundles import PATH, ours
 from _load import BODIES, request
 from numpy.typing import NDArray
 
@@ -49,12 +48,13 @@ class Asked:
 
 
 @contextmanager
-def users(ports: Sequence[int], rate: float) -> Iterator[Asked]:
-    """Users who ask these ports in turn; what they met is filled in at the end."""
+def users(ports: Sequence[int], rate: float, path: str, body: Callable[[int], bytes]) -> Iterator[Asked]:
+    """Users who ask these ports in turn; what they met is filled in at the end. ``body`` makes the n-th request's."""
     asked = Asked()
     with TemporaryDirectory() as folder:
-        out = Path(folder, "latencies.npy")
-        command = [sys.executable, __file__, str(out), str(rate), *map(str, ports)]
+        out, bodies = Path(folder, "latencies.npy"), Path(folder, "bodies")
+        bodies.write_bytes(b"\n".join(body(n) for n in range(BODIES)))
+        command = [sys.executable, __file__, str(out), str(bodies), path, str(rate), *map(str, ports)]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdin
             assert process.stdout
@@ -104,8 +104,7 @@ class User(asyncio.Protocol):
             self._answer.set_exception(error or ConnectionResetError("closed without an answer"))
 
 
-async def _ask_all(rate: float, ports: Sequence[int]) -> tuple[list[float], Counter[str]]:
-    bodies = [request(PATH, ours(n)) for n in range(BODIES)]
+async def _ask_all(requests: list[bytes], rate: float, ports: Sequence[int]) -> tuple[list[float], Counter[str]]:
     free: asyncio.Queue[tuple[User, int]] = asyncio.Queue()
     for place in range(CONNECTIONS):
         free.put_nowait((User(), ports[place % len(ports)]))
@@ -127,7 +126,7 @@ async def _ask_all(rate: float, ports: Sequence[int]) -> tuple[list[float], Coun
         if (early := due - time.perf_counter()) > 0:
             await asyncio.sleep(early)
         user, port = await free.get()
-        task = asyncio.create_task(one(user, port, bodies[n % BODIES], due))
+        task = asyncio.create_task(one(user, port, requests[n % len(requests)], due))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
         n += 1
@@ -139,8 +138,10 @@ def main() -> None:
     """Ask until standard input ends; write the latencies, and say what failed."""
     import uvloop
 
-    latencies, failed = uvloop.run(_ask_all(float(sys.argv[2]), [int(port) for port in sys.argv[3:]]))
-    np.save(sys.argv[1], 1e3 * np.asarray(latencies))
+    out, bodies, path, rate, *ports = sys.argv[1:]
+    requests = [request(path, body) for body in Path(bodies).read_bytes().splitlines()]
+    latencies, failed = uvloop.run(_ask_all(requests, float(rate), [int(port) for port in ports]))
+    np.save(out, 1e3 * np.asarray(latencies))
     print(json.dumps(failed))
 
 

@@ -27,9 +27,11 @@ from tempfile import TemporaryDirectory
 from _bundles import MODEL, PATH, bundle, graph, large_graph, mlflows, ours
 from _changes import changes
 from _faults import faults
+from _half_failing import half_failing
 from _load import Result, client, load, open_loop
 from _peer_env import bentoml, bentomls, mlserver, mlservers
 from _report import RESULTS, Facts, Row, commit, parts, table, write_part
+from _rollbacks import rollbacks
 from _scale import FULL, QUICK, Found, Scale
 from _servers import HERE, Server, Target, free_port, gateway, mlflow_server, process
 
@@ -173,6 +175,8 @@ PARTS: dict[str, Callable[[Scale, Path], Found]] = {
     "open_loop": open_rate,
     "changes": changes,
     "faults": faults,
+    "rollbacks": rollbacks,
+    "half_failing": half_failing,
 }
 
 

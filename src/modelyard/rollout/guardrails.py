@@ -12,11 +12,16 @@ Guard = Literal["error_rate", "latency_slo", "invalid_output", "disagreement"]
 GUARDS: tuple[Guard, ...] = ("error_rate", "latency_slo", "invalid_output", "disagreement")
 
 
+ERROR_SHARE = 0.5
+"""Of the level, for failing calls: users are answered late by them, where other faults are seen in numbers first."""
+
+
 class GuardLimits(Value):
     """Budgets of one replica's guardrails.
 
-    Each guardrail tests "the rate is at most its budget" by an e-process of level ``alpha``: the chance that a version
-    within all budgets is ever tripped by one guardrail of one replica is at most ``alpha``, however long the rollout.
+    Each guardrail tests "the rate is at most its budget" by an e-process of the level that ``level`` gives it. These
+    add up to ``alpha``: the chance that a version within all budgets is ever tripped on one replica is at most
+    ``alpha``, however long the rollout.
 
     * ``error_rate``: calls of the challenger that raise, or do not return within ``timeout_ms``.
     * ``latency_slo``: calls that take longer than ``latency_slo_ms``.
@@ -26,7 +31,7 @@ class GuardLimits(Value):
     A guardrail in ``dry_run`` is counted and reported, and never trips.
     """
 
-    alpha: float = Field(default=0.001, gt=0, lt=1)
+    alpha: float = Field(default=0.004, gt=0, lt=1)
     error_budget: float = Field(default=0.01, gt=0, lt=1)
     timeout_ms: float = Field(default=250.0, gt=0)
     latency_slo_ms: float = Field(default=100.0, gt=0)
@@ -35,3 +40,13 @@ class GuardLimits(Value):
     disagreement_above: float = Field(default=0.5, gt=0, lt=1)
     disagreement_budget: float = Field(default=0.10, gt=0, lt=1)
     dry_run: tuple[Guard, ...] = ()
+
+    def level(self, guard: Guard) -> float:
+        """The level of one guardrail: half of ``alpha`` for ``error_rate``, the rest evenly among the others.
+
+        >>> GuardLimits(alpha=0.006).level("error_rate"), GuardLimits(alpha=0.006).level("latency_slo")
+        (0.003, 0.001)
+        """
+        if guard == "error_rate":
+            return self.alpha * ERROR_SHARE
+        return self.alpha * (1 - ERROR_SHARE) / (len(GUARDS) - 1)

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from modelyard.config.policies import Policy, load_policy
 from modelyard.config.settings import Settings
 from modelyard.rollout.feedback import FeedbackMetric
-from modelyard.rollout.guardrails import GUARDS, Guard, GuardLimits
+from modelyard.rollout.guardrails import Guard, GuardLimits
 
 Strategy = Literal["canary", "blue_green", "shadow", "ab_test"]
 Metric = Literal["logloss", "brier", "accuracy"]
@@ -106,9 +106,9 @@ class GuardPolicy(Policy):
     dry_run: tuple[Guard, ...] = ()
 
     def limits(self, replicas: int) -> GuardLimits:
-        """One replica's limits: the level is split evenly among guardrails and replicas (Bonferroni)."""
+        """One replica's limits: the level is split evenly among replicas (Bonferroni), and there among guardrails."""
         given = self.model_dump()
-        given["alpha"] = self.alpha / (len(GUARDS) * max(replicas, 1))
+        given["alpha"] = self.alpha / max(replicas, 1)
         return GuardLimits.model_validate(given)
 
 

@@ -26,7 +26,7 @@ class Guardrails:
         self.limits = limits
         self.tripped = ""
         self.on_trip: Callable[[Guardrails], None] = lambda _: None
-        self._processes = {name: BernoulliEProcess(budgets[name], limits.alpha) for name in GUARDS}
+        self._processes = {name: BernoulliEProcess(budgets[name], limits.level(name)) for name in GUARDS}
 
     def recall(self, counts: Mapping[str, Mapping[str, int]]) -> None:
         """Go on from counts that were written down before a restart."""

@@ -18,16 +18,20 @@ from __future__ import annotations
 
 from math import exp, inf, isfinite, log, sqrt
 
-ODDS_RATIOS = (1.4, 2.0, 4.0, 16.0, 64.0)
-"""The alternatives that the e-process bets on, as multiples of the tolerated odds, with equal stakes."""
+BETS = ((1.4, 0.125), (2.0, 0.125), (4.0, 0.125), (16.0, 0.125), (64.0, 0.5))
+"""The alternatives that the e-process bets on, as multiples of the tolerated odds, and the stake on each (together 1).
+
+Half lies on a version that is broken: each of its requests costs a user. A rate of twice the budget is found some 10%
+later for it than with equal stakes.
+"""
 
 
 class BernoulliEProcess:
     """A one-sided test of "the failure rate is at most ``p0``" that may be looked at after every request.
 
-    The e-value is the average, over the alternatives ``p1`` of ``ODDS_RATIOS``, of the likelihood ratio
-    ``(p1/p0)^failures * ((1-p1)/(1-p0))^successes``. Each term is a supermartingale for every rate up to ``p0``, also
-    when the rate changes with time or with the past; hence so is the average. It trips when the e-value reaches
+    The e-value is the average, over the alternatives ``p1`` of ``BETS`` and weighted by their stakes, of the likelihood
+    ratio ``(p1/p0)^failures * ((1-p1)/(1-p0))^successes``. Each term is a supermartingale for every rate up to ``p0``,
+    also when the rate changes with time or with the past; hence so is the average. It trips when the e-value reaches
     ``1/alpha`` and stays tripped: the chance that it ever trips under the null is at most ``alpha``.
 
     A success can only lower the e-value, so nothing is computed then; that is what makes it fit for a request's path.
@@ -48,9 +52,9 @@ class BernoulliEProcess:
             if not 0 < value < 1:
                 raise ValueError(f"{name} must lie strictly between 0 and 1, got {value!r}")
         odds = p0 / (1 - p0)
-        alternatives = [ratio * odds / (1 + ratio * odds) for ratio in ODDS_RATIOS]
-        self._bets = tuple((log(p1 / p0), log((1 - p1) / (1 - p0))) for p1 in alternatives)
-        self._bound = len(self._bets) / alpha
+        alternatives = [(stake, ratio * odds / (1 + ratio * odds)) for ratio, stake in BETS]
+        self._bets = tuple((log(stake), log(p1 / p0), log((1 - p1) / (1 - p0))) for stake, p1 in alternatives)
+        self._bound = 1 / alpha
         self.p0, self.alpha, self.tripped = p0, alpha, tripped
         self.failures, self.trials = 0, 0
         self.update(failures, trials)
@@ -63,19 +67,16 @@ class BernoulliEProcess:
                 raise ValueError(f"{failures} failures in {trials} trials")
             self.failures += failures
             if not self.tripped:
-                self.tripped = self._stake() >= self._bound
+                self.tripped = self.e_value >= self._bound
         return self.tripped
 
     @property
     def e_value(self) -> float:
         """The evidence against "at most p0" now; 1 at the start. (Tripping looks at its largest value so far.)"""
-        return self._stake() / len(self._bets)
-
-    def _stake(self) -> float:
         lost, won = self.failures, self.trials - self.failures
         total = 0.0
-        for up, down in self._bets:
-            power = lost * up + won * down
+        for stake, up, down in self._bets:
+            power = stake + lost * up + won * down
             total += exp(power) if power < 700.0 else inf
         return total
 
