@@ -11,8 +11,9 @@ import pytest
 from modelyard.core.errors import Conflict
 from modelyard.core.profile import FeatureProfile, NumericBins, Profile
 from modelyard.drift.counts import count
+from modelyard.drift.distances import jensen_shannon, psi, unseen_rate
 from modelyard.drift.edges import fit_profile
-from modelyard.drift.score import jensen_shannon, psi, score, unseen_rate
+from modelyard.drift.score import score
 
 
 def pair(shift: float, n: int = 2000, seed: int = 0) -> tuple[Profile, Profile]:
@@ -87,7 +88,8 @@ def test_no_rows_is_no_evidence_and_never_no_drift() -> None:
     assert psi(reference.feature("x"), nothing.feature("x")) is None
     assert jensen_shannon(nothing.feature("x"), window.feature("x")) is None
     measured = score(reference, nothing)
-    assert {m.name for m in measured} == {"psi", "jensen_shannon", "missing_rise", "invalid_rate"}
+    of_every_feature = {"psi", "jensen_shannon", "cramers_v", "chi_square", "chi_square_p", "missing_rise"}
+    assert {m.name for m in measured} == of_every_feature | {"invalid_rate", "wasserstein", "ks"}
     assert all(m.value is None and m.why for m in measured)
 
 
