@@ -8,8 +8,9 @@ from pydantic import Field
 
 from modelyard.core.value import Value
 
-Guard = Literal["error_rate", "latency_slo", "invalid_output", "disagreement"]
-GUARDS: tuple[Guard, ...] = ("error_rate", "latency_slo", "invalid_output", "disagreement")
+Guard = Literal["error_rate", "latency_slo", "invalid_output", "disagreement", "cpu_time", "memory"]
+GUARDS: tuple[Guard, ...] = ("error_rate", "latency_slo", "invalid_output", "disagreement", "cpu_time")
+"""Those that are tests, and share the level. ``memory`` is a limit: it is measured once, and errs in nothing."""
 
 
 ERROR_SHARE = 0.5
@@ -27,6 +28,9 @@ class GuardLimits(Value):
     * ``latency_slo``: calls that take longer than ``latency_slo_ms``.
     * ``invalid_output``: scores that are no probability.
     * ``disagreement``: scores that differ by more than ``disagreement_above`` from the champion's for the same row.
+    * ``cpu_time``: calls that use more processor time a row than ``cpu_ms``, and than ``cpu_ratio`` times what the
+      champion used in its warm-up.
+    * ``memory``: the process has grown by more than ``memory_mb`` MiB by loading the challenger and warming it up.
 
     A guardrail in ``dry_run`` is counted and reported, and never trips.
     """
@@ -39,13 +43,17 @@ class GuardLimits(Value):
     invalid_budget: float = Field(default=0.001, gt=0, lt=1)
     disagreement_above: float = Field(default=0.5, gt=0, lt=1)
     disagreement_budget: float = Field(default=0.10, gt=0, lt=1)
+    cpu_ms: float = Field(default=5.0, gt=0)
+    cpu_ratio: float = Field(default=3.0, ge=1)
+    cpu_budget: float = Field(default=0.05, gt=0, lt=1)
+    memory_mb: float = Field(default=1024.0, gt=0)
     dry_run: tuple[Guard, ...] = ()
 
     def level(self, guard: Guard) -> float:
         """The level of one guardrail: half of ``alpha`` for ``error_rate``, the rest evenly among the others.
 
         >>> GuardLimits(alpha=0.006).level("error_rate"), GuardLimits(alpha=0.006).level("latency_slo")
-        (0.003, 0.001)
+        (0.003, 0.00075)
         """
         if guard == "error_rate":
             return self.alpha * ERROR_SHARE

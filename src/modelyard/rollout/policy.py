@@ -57,10 +57,10 @@ class Quality(Policy):
     it above ``gross`` times the margin) from a quarter of them: rows of one afternoon share its weather, and a few
     hundred of them say much about that afternoon and little about the version.
 
-    Rows whose event times lie in one block of ``block_hours`` (counted from ``block_start_hour``, UTC) are taken to share
-    what happens in it; the interval rests on the blocks, and neighbouring blocks may correlate by ``block_correlation``.
-    Before ``min_blocks`` blocks there is no interval, and only gross harm, which is judged on rows, decides. Choose
-    blocks that end where the least is carried over, and no shorter than what rows share: a day, or a week.
+    Rows whose event times lie in one block of ``block_hours`` (counted from ``block_start_hour``, UTC) are taken to
+    share what happens in it; the interval rests on the blocks, of which neighbours may correlate by
+    ``block_correlation``. Before ``min_blocks`` blocks there is no interval, and only gross harm, which is judged on
+    rows, decides. Choose blocks that end where the least is carried over, and no shorter than what rows share.
     """
 
     metric: Metric = "logloss"
@@ -103,6 +103,10 @@ class GuardPolicy(Policy):
     invalid_budget: float = Field(gt=0, lt=1)
     disagreement_above: float = Field(gt=0, lt=1)
     disagreement_budget: float = Field(gt=0, lt=1)
+    cpu_ms: float = Field(default=5.0, gt=0)
+    cpu_ratio: float = Field(default=3.0, ge=1)
+    cpu_budget: float = Field(default=0.05, gt=0, lt=1)
+    memory_mb: float = Field(default=1024.0, gt=0)
     dry_run: tuple[Guard, ...] = ()
 
     def limits(self, replicas: int) -> GuardLimits:

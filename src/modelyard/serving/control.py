@@ -122,6 +122,7 @@ class Control:
             # The live value is read only now: a guardrail may have tripped while the bundles were loading.
             live = assemble(route, generation, champion, challenger, completion, self._live(route.model))
             self._one(route.model).swap(live)
+            _weigh(live)
             self._off.pop(route.model, None)
         self.broken.pop(route.model, None)
 
@@ -247,6 +248,7 @@ class Control:
         _recall(live, kept)
         tripped = problem or (live.challenger.guard.tripped if live.challenger is not None else "")
         self._one(model).swap(live.without_challenger(tripped, kept.trip_detail) if tripped else live)
+        _weigh(live)
 
     async def _load(self, model: str, arm: Arm) -> Scorer:
         try:
@@ -308,6 +310,12 @@ def _recall(live: Live, kept: Kept) -> None:
     for name, tally in arms.items():
         for key, number in kept.tallies.get(name, {}).items():
             setattr(tally, key, number)
+
+
+def _weigh(live: Live) -> None:
+    """Tell the guardrails what loading the challenger has cost; past the limit it is off before it was ever asked."""
+    if live.challenger is not None:
+        live.challenger.guard.loaded(live.challenger.scorer.grown_mb)
 
 
 def _tally(tally: Any) -> dict[str, float]:

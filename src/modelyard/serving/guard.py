@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelyard.rollout.guardrails import GUARDS, Guard, GuardLimits
+from modelyard.serving.resources import Meter
 from modelyard.stats.sequential import BernoulliEProcess
 
 Counts = dict[str, dict[str, int]]
@@ -16,14 +17,20 @@ Counts = dict[str, dict[str, int]]
 class Guardrails:
     """Charged by the gateway as things happen; ``tripped`` names the first guardrail whose budget is refuted."""
 
-    def __init__(self, limits: GuardLimits) -> None:
+    def __init__(self, limits: GuardLimits, champion_row_s: float = 0.0) -> None:
+        """``champion_row_s`` is the processor time that a row took the champion in its warm-up."""
         budgets: dict[Guard, float] = {
             "error_rate": limits.error_budget,
             "latency_slo": limits.latency_budget,
             "invalid_output": limits.invalid_budget,
             "disagreement": limits.disagreement_budget,
+            "cpu_time": limits.cpu_budget,
         }
         self.limits = limits
+        self.row_s = max(limits.cpu_ms / 1e3, limits.cpu_ratio * champion_row_s)
+        """Processor time a row beyond which a call counts against ``cpu_time``."""
+        self.meter = Meter()
+        self.grown_mb: float | None = None
         self.tripped = ""
         self.on_trip: Callable[[Guardrails], None] = lambda _: None
         self._processes = {name: BernoulliEProcess(budgets[name], limits.level(name)) for name in GUARDS}
@@ -39,6 +46,14 @@ class Guardrails:
         slow = not failed and seconds * 1e3 > self.limits.latency_slo_ms
         self._charge("error_rate", int(failed), 1)
         self._charge("latency_slo", int(slow), 1)
+        for spent, rows in self.meter.take():
+            self._charge("cpu_time", int(spent > self.row_s * rows), 1)
+
+    def loaded(self, grown_mb: float | None) -> None:
+        """By how much the process has grown when the challenger was loaded; None where that is not known."""
+        self.grown_mb = grown_mb
+        if grown_mb is not None and grown_mb > self.limits.memory_mb:
+            self._trip("memory")
 
     def refused(self) -> None:
         """A request could not even be put to the challenger (it hangs, or its inputs do not fit)."""
@@ -72,10 +87,16 @@ class Guardrails:
                 "trials": p.trials,
                 "e_value": evidence,
             }
+        shown["cpu_time"]["row_ms"] = 1e3 * self.row_s
+        if self.grown_mb is not None:
+            shown["memory"] = {"limit_mb": self.limits.memory_mb, "grown_mb": self.grown_mb}
         return shown
 
     def _charge(self, name: Guard, failures: int, trials: int) -> None:
-        tripped = self._processes[name].update(failures, trials)
-        if tripped and not self.tripped and name not in self.limits.dry_run:
+        if self._processes[name].update(failures, trials):
+            self._trip(name)
+
+    def _trip(self, name: Guard) -> None:
+        if not self.tripped and name not in self.limits.dry_run:
             self.tripped = name
             self.on_trip(self)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from modelyard.serving.batcher import LoopBatcher, ThreadBatcher
 from modelyard.serving.encoding import Encoded, Row
 from modelyard.serving.guard import Guardrails
 from modelyard.serving.online import Completion
+from modelyard.serving.resources import Metered
 from modelyard.serving.router import split
 from modelyard.serving.scorer import Call, Scorer
 from modelyard.serving.trial import Trial
@@ -123,9 +124,10 @@ def _challenger(route: Route, champion: Scorer, challenger: Scorer, same: Live |
     if kept is not None and kept.scorer.digest == challenger.digest:
         return replace(kept, same_inputs=same_inputs)
     limits = GuardLimits.model_validate(route.guardrails)
-    guard = Guardrails(limits)
-    limit_s, compared = limits.timeout_ms / 1e3, Call(challenger)
-    trial = Trial(lambda: Call(challenger), limit_s=limit_s, on_call=guard.call)
+    guard = Guardrails(limits, champion.row_cpu_s)
+    call: Callable[[], Metered] = lambda: Metered(Call(challenger), guard.meter)  # noqa: E731
+    limit_s, compared = limits.timeout_ms / 1e3, call()
+    trial = Trial(call, limit_s=limit_s, on_call=guard.call)
     comparer = ThreadBatcher(
         compared.score, limit_s=limit_s, on_call=guard.call, call_rows=COMPARED_ROWS, interrupt=compared.interrupt
     )

@@ -8,6 +8,7 @@ from threading import Lock
 from modelyard.core.errors import IntegrityError
 from modelyard.ports.fleet import Arm
 from modelyard.release.bundle import read_bundle
+from modelyard.serving.resources import resident_mb
 from modelyard.serving.scorer import Scorer
 
 KEPT = 6
@@ -46,6 +47,9 @@ def _load(model: str, arm: Arm) -> Scorer:
     if (release.model, release.version) != (model, arm.version):
         found, asked = f"{release.model} version {release.version}", f"{model} version {arm.version}"
         raise IntegrityError(f"{arm.bundle} is {found}, the route names {asked}")
+    before = resident_mb()
     scorer = Scorer(release, arm.release, bundle.files)
     scorer.warm_up()
+    after = resident_mb()
+    scorer.grown_mb = None if before is None or after is None else max(0.0, after - before)
     return scorer

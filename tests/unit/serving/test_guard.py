@@ -64,3 +64,39 @@ def test_a_restart_goes_on_from_the_counts() -> None:
     while not after.tripped:
         after.refused()
     assert after.counts["error_rate"]["failures"] <= 5
+
+
+def test_processor_time_is_judged_by_row_against_the_larger_of_two_limits() -> None:
+    limits = LIMITS.model_copy(update={"cpu_ms": 1.0, "cpu_ratio": 3.0})
+    for champion_s, spent, rows, tripped in (
+        (0.0, 0.0009, 1, False),
+        (0.0, 0.0011, 1, True),
+        (0.0, 0.0090, 10, False),
+        (0.0, 0.0110, 10, True),
+        (0.001, 0.0029, 1, False),
+        (0.001, 0.0031, 1, True),
+    ):
+        guard = Guardrails(limits, champion_s)
+        for _ in range(50):
+            guard.meter.add(spent, rows)
+            guard.call(False, 0.0)
+        assert guard.counts["cpu_time"]["trials"] == 50
+        assert (guard.tripped == "cpu_time") is tripped
+
+
+def test_a_version_within_its_budget_of_processor_time_is_left_alone() -> None:
+    tripped = 0
+    for seed in range(300):
+        guard, random = Guardrails(LIMITS), np.random.default_rng(seed)
+        for hungry in random.random(2000) < 0.05:
+            guard.meter.add(1.0 if hungry else 0.0, 1)
+            guard.call(False, 0.0)
+        tripped += bool(guard.tripped)
+    assert tripped <= 3
+
+
+def test_memory_is_a_limit() -> None:
+    for grown, dry_run, tripped in ((1023.0, (), ""), (1025.0, (), "memory"), (None, (), ""), (9e9, ("memory",), "")):
+        guard = Guardrails(LIMITS.model_copy(update={"dry_run": dry_run}))
+        guard.loaded(grown)
+        assert guard.tripped == tripped

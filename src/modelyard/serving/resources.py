@@ -1,0 +1,68 @@
+"""What a version on trial uses up: processor time by call, memory by loading it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from time import thread_time
+
+from modelyard.serving.batcher import Scores
+from modelyard.serving.encoding import Encoded
+from modelyard.serving.trial import Call
+
+_STATM = Path("/proc/self/statm")
+_MOST_CALLS = 10_000
+_PAGE = 4096
+
+
+class Meter:
+    """Processor time of calls, noted in the thread that makes them and charged on the event loop.
+
+    Time of the calling thread, not of the clock: a busy machine is nobody's fault. ONNX Runtime has no threads of its
+    own here (``scorer``), so that all of a call's work is in it.
+    """
+
+    def __init__(self) -> None:
+        self._calls: deque[tuple[float, int]] = deque(maxlen=_MOST_CALLS)
+
+    def add(self, seconds: float, rows: int) -> None:
+        """One call has come back, raised, or was ended."""
+        self._calls.append((seconds, rows))
+
+    def take(self) -> Iterator[tuple[float, int]]:
+        """Seconds and rows of the calls since the last time."""
+        while self._calls:
+            yield self._calls.popleft()
+
+
+class Metered:
+    """A way into a version whose calls are metered."""
+
+    def __init__(self, call: Call, meter: Meter) -> None:
+        self._call, self._meter = call, meter
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a call is being made."""
+        return self._call.under_way
+
+    def score(self, rows: Encoded) -> Scores:
+        """The scores, or what the version raises."""
+        start = thread_time()
+        try:
+            return self._call.score(rows)
+        finally:
+            self._meter.add(thread_time() - start, len(rows))
+
+    def interrupt(self, older_than_s: float = 0.0) -> None:
+        """End the call under way if it has taken longer than this."""
+        self._call.interrupt(older_than_s)
+
+
+def resident_mb() -> float | None:
+    """The memory that this process holds, in MiB; None where the system does not say (only Linux does)."""
+    try:
+        return int(_STATM.read_text(encoding="ascii").split()[1]) * _PAGE / 2**20
+    except OSError:
+        return None
