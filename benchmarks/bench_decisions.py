@@ -16,7 +16,7 @@ from modelyard.rollout.policy import load_rollout_policy
 from modelyard.rollout.simulate import MARGIN, OURS, Result, simulate
 from modelyard.rollout.simulate_plot import plot
 
-SEED, REPETITIONS, LOOKS = 1, 2000, 100
+SEED, REPETITIONS, LOOKS = 1, 1000, 120
 PROMOTED_AT_MARGIN, ROLLED_BACK_IDENTICAL = 0.025, 0.01
 PICTURE = ROOT / "docs" / "rollout-decisions.svg"
 

@@ -14,14 +14,14 @@ from modelyard.cli.session import settings
 def simulate(
     model: Annotated[str, typer.Option(help="The model whose rollout policy is asked.")] = "flight_delay",
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same figures.")] = 1,
-    repetitions: Annotated[int, typer.Option(min=1, help="Simulated rollouts for each case.")] = 2000,
-    looks: Annotated[int, typer.Option(min=5, help="How often each of them is looked at.")] = 100,
+    repetitions: Annotated[int, typer.Option(min=1, help="Simulated rollouts for each case.")] = 1000,
+    looks: Annotated[int, typer.Option(min=5, help="How often each of them is looked at.")] = 120,
     plot: Annotated[Path | None, typer.Option(help="Draw a picture here (.svg, .png).")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Simulate good and bad versions and show what the platform's own decisions make of them.
 
-    Takes some minutes; with --repetitions 200, some seconds.
+    Takes some minutes; with --repetitions 100, half a minute.
 
     Example: modelyard rollout simulate --repetitions 200 --plot decisions.svg
     """

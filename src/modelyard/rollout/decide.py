@@ -9,8 +9,9 @@ from math import inf
 from modelyard.core.records import AnalysisRun
 from modelyard.core.verdict import Condition, Direction, Measurement, Outcome, Severity, Verdict
 from modelyard.rollout import feedback, fleet, mirror
-from modelyard.rollout.evidence import LOSS
 from modelyard.rollout.fast_track import EXCEPTIONAL, exceptional
+from modelyard.rollout.loss import LOSS, LOSS_ROWS
+from modelyard.rollout.policy import Quality
 from modelyard.rollout.state import Action, RolloutState
 
 Found = Mapping[tuple[str, str], Measurement]
@@ -54,7 +55,7 @@ def judge(state: RolloutState, measurements: Sequence[Measurement]) -> tuple[Ver
         _traffic(state, found.get(("rows", "challenger"))),
         errors(state, found.get(("error_rate", "challenger")), found.get(("error_rate", "champion"))),
         *(mirror.judge(state, found) if state.current.shadow else (_p95(state, found),)),
-        quality(state, found.get((LOSS, ""))),
+        quality(state, found.get((LOSS, "")), found.get((LOSS_ROWS, ""))),
         *feedback.judge(state, found),
         *exceptional(state, found),
         *fleet.judge(found),
@@ -199,28 +200,44 @@ def _share(state: RolloutState, check: str, share: Measurement | None, budget: f
     return _verdict(check, outcome, reason, share, condition=condition)
 
 
-def quality(state: RolloutState, loss: Measurement | None) -> Verdict:
-    """In a stage that does not wait for the loss, it is shown and can only end the rollout."""
-    verdict = _loss(state, loss)
+def quality(state: RolloutState, loss: Measurement | None, by_rows: Measurement | None) -> Verdict:
+    """In a stage that does not wait for the loss, it is shown and can only end the rollout.
+
+    What is shown rests on blocks (``loss``). Gross harm is acted on by rows (``by_rows``), on the first day already: it
+    lies so far beyond what a day's weather does to two sound versions that users need not wait for a week of it.
+    """
+    verdict = _loss(state, loss, by_rows)
     waits = state.current.quality and (state.paired or not state.current.shadow)
     return verdict if waits else verdict.model_copy(update={"severity": Severity.INFORMATIONAL})
 
 
-def _loss(state: RolloutState, loss: Measurement | None) -> Verdict:
+def _loss(state: RolloutState, loss: Measurement | None, by_rows: Measurement | None) -> Verdict:
     quality = state.policy.quality
-    if loss is None or loss.value is None or loss.low is None or loss.high is None:
+    if loss is None or loss.value is None:
         return _missing("quality", loss)
     # Zero at most is what an identical version has, and its interval is the point zero: better means below.
     direction: Direction = "below" if quality.ask == "superior" else "at_most"
     condition = Condition(direction=direction, bound=quality.bound)
-    shown = f"loss difference {loss.value:+.4f} in [{loss.low:+.4f}, {loss.high:+.4f}] on {loss.n} labelled rows"
     # A test between two versions is lost by the one that is surely not the better one; a rollout, by harm.
     limit = quality.bound if state.strategy == "ab_test" else quality.margin
-    gross = loss.low > quality.gross * quality.margin and loss.n >= quality.min_rows // 4
-    if gross or (loss.low > limit and loss.n >= quality.min_rows):
-        reason = f"clearly worse: {shown}, margin {limit:g}"
-        return _verdict("quality", Outcome.FAILED, reason, loss, condition=condition)
-    if loss.n >= quality.min_rows and condition.holds(loss.high):
-        return _verdict("quality", Outcome.SUCCESSFUL, shown, loss, condition=condition)
-    reason = f"{shown}, {quality.min_rows} rows and an upper end {condition} are asked"
-    return _verdict("quality", Outcome.INCONCLUSIVE, reason, loss, condition=condition)
+    shown, enough = _shown(loss), loss.n >= quality.min_rows
+    if _grossly(by_rows, quality) or (enough and loss.low is not None and loss.low > limit):
+        reason, outcome = f"clearly worse: {shown}, margin {limit:g}", Outcome.FAILED
+    elif enough and loss.high is not None and condition.holds(loss.high):
+        reason, outcome = shown, Outcome.SUCCESSFUL
+    else:
+        asked = f"{quality.min_rows} rows, {quality.min_blocks} blocks and an upper end {condition}"
+        reason, outcome = f"{shown}; {asked} are asked", Outcome.INCONCLUSIVE
+    return _verdict("quality", outcome, reason, loss, by_rows, condition=condition)
+
+
+def _shown(loss: Measurement) -> str:
+    ends = "" if loss.low is None or loss.high is None else f" in [{loss.low:+.4f}, {loss.high:+.4f}]"
+    blocks = f", {loss.evidence}" if loss.evidence else ""
+    return f"loss difference {loss.value:+.4f}{ends} on {loss.n} labelled rows{blocks}"
+
+
+def _grossly(by_rows: Measurement | None, quality: Quality) -> bool:
+    if by_rows is None or by_rows.low is None:
+        return False
+    return by_rows.low > quality.gross * quality.margin and by_rows.n >= quality.min_rows // 4

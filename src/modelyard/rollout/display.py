@@ -10,12 +10,10 @@ from collections.abc import Callable, Sequence
 
 from modelyard.core.value import Finite, Value
 from modelyard.core.verdict import Measurement
-from modelyard.rollout.evidence import LOSS
-from modelyard.rollout.policy import Quality
+from modelyard.rollout.loss import LOSS, LOSS_ERROR
 from modelyard.rollout.state import RolloutState
 from modelyard.stats import bayes
 from modelyard.stats.intervals import normal_quantile
-from modelyard.stats.sequential import robbins_radius
 
 LABEL = "for people; the decision does not use it"
 CONFIDENCE = 0.95
@@ -49,7 +47,7 @@ def for_people(state: RolloutState, measurements: Sequence[Measurement]) -> tupl
         return ()
     found = {(m.name, m.variant): m for m in measurements}
     rates = [found.get(("error_rate", variant)) for variant in ("challenger", "champion")]
-    return _errors(state, *rates), _loss(state, found.get((LOSS, "")))
+    return _errors(state, *rates), _loss(state, found.get((LOSS, "")), found.get((LOSS_ERROR, "")))
 
 
 def _errors(state: RolloutState, challenger: Measurement | None, champion: Measurement | None) -> Shown:
@@ -80,14 +78,13 @@ def _rate(measured: Measurement | None) -> bayes.Rate | None:
     return bayes.Rate(min(round(measured.value * measured.n), measured.n), measured.n)
 
 
-def _loss(state: RolloutState, loss: Measurement | None) -> Shown:
+def _loss(state: RolloutState, loss: Measurement | None, spread: Measurement | None) -> Shown:
     quality = state.policy.quality
-    if loss is None or loss.value is None or loss.low is None or loss.high is None:
+    if loss is None or loss.value is None:
         return Shown(metric=quality.metric, note=f"no labelled rows yet; {LABEL}")
-    if not state.paired:
-        return Shown(metric=quality.metric, rows=loss.n, note=f"not to be had from an unpaired record; {LABEL}")
-    deviation = _deviation(loss.high - loss.low, loss.n, quality)
-    error = deviation / loss.n**0.5
+    if spread is None or spread.value is None:
+        return Shown(metric=quality.metric, rows=loss.n, note=f"a single block of time shows no error yet; {LABEL}")
+    error = spread.value
     radius = error * normal_quantile(CONFIDENCE)
     return Shown(
         metric=quality.metric,
@@ -97,13 +94,8 @@ def _loss(state: RolloutState, loss: Measurement | None) -> Shown:
         low=loss.value - radius,
         high=loss.value + radius,
         rows=loss.n,
-        rows_needed=bayes.rows_for_paired(deviation, quality.margin, alpha=quality.alpha, power=POWER),
+        rows_needed=bayes.rows_for_paired(error * loss.n**0.5, quality.margin, alpha=quality.alpha, power=POWER),
     )
-
-
-def _deviation(width: float, n: int, quality: Quality) -> float:
-    """The standard deviation that the recorded sequence was made with; its width is a multiple of it."""
-    return width / 2 / robbins_radius(n, 1.0, 2 * quality.alpha, n_opt=quality.min_rows)
 
 
 COLUMNS = ("metric", "P(better)", "cost of promoting", "cost of keeping", "95% credible", "rows", "rows needed", "")

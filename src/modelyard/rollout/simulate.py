@@ -8,7 +8,7 @@ back). The bounds are those of the policy's last stage, which is the one that pr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from modelyard.core.verdict import Measurement, Outcome, Verdict
 from modelyard.ports.fleet import Arm
-from modelyard.rollout import decide, evidence, streams
-from modelyard.rollout.policy import RolloutPolicy
+from modelyard.rollout import decide, evidence, loss, streams
+from modelyard.rollout.policy import Quality, RolloutPolicy
 from modelyard.rollout.state import RolloutState
 from modelyard.stats import rivals
 from modelyard.stats.binomial import rate_sequence
@@ -27,13 +27,17 @@ from modelyard.stats.intervals import wilson
 
 OURS = "platform"
 SPLITS = {"50/50": 0.5, "5/95": 0.05}
-LABELLED, ANSWERED, TIMED = 60, 2000, 200
+LABELLED, ANSWERED, TIMED = 300, 2000, 200
 """Rows of both versions together at each look: with a label, for errors, for latency."""
+LOOKS_A_BLOCK = 3
+"""A block has 900 labelled rows then, as many as a day has flights."""
 ERROR_RATE = 0.05
 CHANGES = {"identical": 0.0, "2% better": -0.02, "10% better": -0.10, "5% worse": 0.05}
 """Of the loss, the error rate, the p95; beside them stands "worse by the margin"."""
 MARGIN = "worse by the margin"
-DESIGN_EFFECTS = (2.0, 5.0)
+DESIGN_EFFECTS = (1.0, 2.0, 5.0, 20.0)
+BEYOND = 0.3
+"""A correlation of neighbouring blocks that is greater than the policy declares."""
 
 Say = Callable[[str], None]
 Judge = Callable[[int, int], Verdict]
@@ -95,23 +99,39 @@ def last_stage(policy: RolloutPolicy) -> RolloutState:
 def _quality(state: RolloutState, rng: np.random.Generator, streams_: int, looks: int) -> Iterator[Result]:
     """Paired: both versions score every row, so the split does not matter."""
     asked, base = state.policy.quality, streams.champion_loss()
-    cases = {name: streams.Case(change * base) for name, change in CHANGES.items()}
-    cases[MARGIN] = streams.Case(asked.margin)
+    size = streams.Size(streams_, looks, LABELLED, LOOKS_A_BLOCK)
+    cases = dict(_shared(asked))
+    chunks = list(streams.paired_losses(list(cases.values()), rng, size))
+    for number, (split, name) in enumerate(cases):
+        seen = [chunk[number] for chunk in chunks]
+        mean, variance, error = (
+            np.concatenate([getattr(s, part) for s in seen]) for part in ("mean", "variance", "error")
+        )
+        all_ = replace(seen[0], mean=mean, variance=variance, error=error)
+        ours = _ours(partial(_loss, state, all_), streams_, looks)
+        enough = all_.n >= asked.min_rows
+        rules = {OURS: ours, **_rivals(mean, np.sqrt(variance / all_.n), asked.margin, base, enough)}
+        yield from _results("quality", split, name, rules, LABELLED)
+
+
+def _shared(asked: Quality) -> Iterator[tuple[tuple[str, str], streams.Case]]:
+    """All cases by split and name: what the policy declares of blocks, and what goes beyond it."""
+    base, declared, most = streams.champion_loss(), asked.block_correlation, max(DESIGN_EFFECTS)
+    targets = {name: change * base for name, change in CHANGES.items()} | {MARGIN: asked.margin}
     for effect in DESIGN_EFFECTS:
-        cases[f"identical, design effect {effect:g}"] = streams.Case(0.0, effect)
-        cases[f"{MARGIN}, design effect {effect:g}"] = streams.Case(asked.margin, effect)
-    chunks = list(streams.paired_losses(list(cases.values()), rng, streams_, looks, LABELLED))
-    for number, name in enumerate(cases):
-        mean, variance = (np.concatenate([getattr(c[number], part) for c in chunks]) for part in ("mean", "variance"))
-        n = chunks[0][number].n
-        ours = _ours(partial(_loss, state, streams.Moments(mean, variance, n)), streams_, looks)
-        rules = {OURS: ours, **_rivals(mean, np.sqrt(variance / n), asked.margin, base, n >= asked.min_rows)}
-        yield from _results("quality", "paired", name, rules, LABELLED)
+        split = "paired" if effect == 1 else f"paired, design effect {effect:g}"
+        for name, target in targets.items():
+            yield (split, name), streams.Case(target, effect, declared if effect > 1 else 0.0)
+    for name in ("identical", MARGIN):
+        close = streams.Case(targets[name], most, BEYOND)
+        yield (f"paired, design effect {most:g}, correlation {BEYOND:g}", name), close
+        yield (f"paired, design effect {most:g}, rare bad days", name), replace(close, correlation=declared, rare=True)
 
 
 def _loss(state: RolloutState, seen: streams.Moments, stream: int, look: int) -> Verdict:
-    moments = float(seen.mean[stream, look]), float(seen.variance[stream, look]), int(seen.n[look])
-    return decide.quality(state, evidence.paired_difference(*moments, state.policy.quality))
+    found = seen.at(stream, look)
+    difference, by_rows, _ = loss.measurements(found, found.n, state.policy.quality)
+    return decide.quality(state, difference, by_rows)
 
 
 def _errors(state: RolloutState, rng: np.random.Generator, streams_: int, looks: int) -> Iterator[Result]:
@@ -164,9 +184,10 @@ def _timed(
     stream: int,
     look: int,
 ) -> Verdict:
+    stages = sum(not stage.shadow for stage in state.stages)
     measured = (
-        evidence.latency(variant, rows * (look + 1), partial(seen.at, stream, look))
-        for variant, (seen, rows) in (("challenger", challenger), ("champion", champion))
+        evidence.latency(variant, rows * (look + 1), partial(seen.at, stream, look), shared_by=shared)
+        for variant, (seen, rows), shared in (("challenger", challenger, stages), ("champion", champion, 1))
     )
     return decide.latency(state, *measured)
 

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from modelyard.rollout.simulate import CHANGES, MARGIN, Result
+from modelyard.rollout.simulate import CHANGES, MARGIN, SPLITS, Result
 
-PANELS = (("quality", "paired"), ("errors", "50/50"), ("errors", "5/95"), ("latency", "50/50"), ("latency", "5/95"))
+PANELS = (
+    ("quality", "paired"),
+    ("quality", "paired, design effect 5"),
+    ("quality", "paired, design effect 20"),
+    *((metric, split) for metric in ("errors", "latency") for split in SPLITS),
+)
 WIDTH = 0.16
 
 
@@ -17,7 +22,7 @@ def plot(results: Sequence[Result], path: Path) -> None:
     from matplotlib.figure import Figure
 
     with mpl.rc_context({"svg.hashsalt": "modelyard", "svg.fonttype": "none", "font.size": 8}):
-        figure = Figure(figsize=(11, 9), layout="constrained")
+        figure = Figure(figsize=(11, 12), layout="constrained")
         axes = figure.subplots(len(PANELS), 1, sharex=True)
         cases = (*CHANGES, MARGIN)
         for axis, (metric, split) in zip(axes, PANELS, strict=True):

@@ -2,7 +2,8 @@
 
 Quality: labels are Bernoulli, the champion scores them with a noisy logit, the challenger with less or more of the same
 noise; both have noise of their own, as two refits have. The loss differences have the heavy tails that come of it. The
-noise is solved for by quadrature, so that "worse by the margin" is that and no sample's opinion.
+noise is solved for by quadrature, so that "worse by the margin" is that and no sample's opinion. Rows come in blocks,
+as flights come in days, and those of one block may share an effect.
 
 Errors: binomial. Latency: lognormal, on a grid of 1.9%; between its points values are spread evenly.
 """
@@ -19,7 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modelyard.rollout.evidence import losses
+from modelyard.rollout.loss import Difference, losses
+from modelyard.stats.blocks import from_sums
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.integer[Any]]
@@ -36,48 +38,110 @@ CHUNK = 10
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """Cumulative means and variances by stream and look, after ``n`` rows."""
+    """What the rows so far come to, by stream and look: ``loss.Difference`` of arrays."""
 
     mean: Floats
     variance: Floats
+    error: Floats
     n: Counts
+    effective: Floats
+    blocks: Counts
+
+    def at(self, stream: int, look: int) -> Difference:
+        """What one look sees."""
+        return Difference(
+            mean=float(self.mean[stream, look]),
+            variance=float(self.variance[stream, look]),
+            error=float(self.error[stream, look]),
+            n=int(self.n[look]),
+            effective=float(self.effective[look]),
+            blocks=int(self.blocks[look]),
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
     """A challenger whose expected loss differs by ``target`` (challenger minus champion).
 
-    With a ``design_effect`` above 1 the rows of one look share an effect, normal with mean 0, of the size that makes
-    the mean's variance so many times that of independent rows: 1 + (rows - 1) times the correlation within a look.
+    With a ``design_effect`` above 1 the rows of one block share an effect with mean 0, of the size that makes the
+    mean's variance so many times that of independent rows: 1 + (rows - 1) times the correlation within a block. The
+    effects of neighbouring blocks have this ``correlation`` (autoregressive); they are normal, or with ``rare`` an
+    exponential variable: most days are a little better than the mean, and a few much worse.
     """
 
     target: float
     design_effect: float = 1.0
+    correlation: float = 0.0
+    rare: bool = False
 
 
-def paired_losses(
-    cases: Sequence[Case], rng: np.random.Generator, streams: int, looks: int, rows: int
-) -> Iterator[list[Moments]]:
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How many streams, looks, labelled rows at each look, and looks in one block."""
+
+    streams: int
+    looks: int
+    rows: int
+    looks_a_block: int
+
+    @property
+    def blocks(self) -> int:
+        """Blocks begun by the last look."""
+        return -(-self.looks // self.looks_a_block)
+
+
+def paired_losses(cases: Sequence[Case], rng: np.random.Generator, size: Size) -> Iterator[list[Moments]]:
     """Moments of the paired differences of each case, some streams at a time; all cases see the same rows."""
-    scales = [_scale(case.target) for case in cases]
-    for first in range(0, streams, CHUNK):
-        shape = (min(CHUNK, streams - first), looks, rows)
+    scales = {case.target: _scale(case.target) for case in cases}
+    for first in range(0, size.streams, CHUNK):
+        streams = min(CHUNK, size.streams - first)
+        shape = (streams, size.looks, size.rows)
         # Single precision is three times as fast, and far finer than the noise; sums are taken in double precision.
         noise = rng.standard_normal((4, *shape), dtype=np.float32)
         logit, common, own = TRUTH[0] + TRUTH[1] * noise[0], SHARED * noise[1], OWN * noise[2]
         label = (rng.random(shape, dtype=np.float32) < _sigmoid(logit)).astype(np.float32)
-        day = rng.normal(size=(*shape[:2], 1))
         champion = _loss(logit + common + OWN * noise[3], label)
-        found = []
-        for case, scale in zip(cases, scales, strict=True):
-            differences = np.asarray(_loss(logit + scale * common + own, label) - champion, dtype=np.float64)
-            share = (case.design_effect - 1) / (rows - 1)
-            found.append(
-                _moments(
-                    differences + sqrt(float(differences.var()) * share / (1 - share)) * day if share else differences
-                )
-            )
-        yield found
+        normal, rare = rng.standard_normal((streams, size.blocks)), rng.exponential(1.0, (streams, size.blocks)) - 1
+        sums = {}
+        for target, scale in scales.items():
+            each = _loss(logit + np.float32(scale) * common + own, label) - champion
+            sums[target] = each.sum(axis=2, dtype=np.float64), np.square(each).sum(axis=2, dtype=np.float64)
+        yield [_shared(*sums[case.target], case, rare if case.rare else normal, size) for case in cases]
+
+
+def _shared(total: Floats, squares: Floats, case: Case, drawn: Floats, size: Size) -> Moments:
+    """The moments once the rows of each block share an effect, made of these draws of variance 1."""
+    rows = size.rows
+    variance = squares.sum() / (total.size * rows) - (total.sum() / (total.size * rows)) ** 2
+    share = (case.design_effect - 1) / (rows * size.looks_a_block - 1)
+    effect = drawn.copy()
+    for block in range(1, size.blocks):
+        fresh = sqrt(1 - case.correlation**2) * drawn[:, block]
+        effect[:, block] = case.correlation * effect[:, block - 1] + fresh
+    effect *= sqrt(variance * share / (1 - share))
+    each = effect.repeat(size.looks_a_block, axis=1)[:, : size.looks]
+    return moments(total + rows * each, squares + 2 * each * total + rows * each**2, rows, size.looks_a_block)
+
+
+def moments(total: Floats, squares: Floats, rows: int, looks_a_block: int) -> Moments:
+    """The moments of all looks so far from each look's sum and sum of squares of ``rows`` rows."""
+    looks = total.shape[1]
+    n, look = rows * np.arange(1, looks + 1), np.arange(looks)
+    mean = total.cumsum(axis=1) / n
+    variance = (squares.cumsum(axis=1) - n * mean**2) / np.maximum(n - 1, 1)
+    begun = look - look % looks_a_block
+    weight, sums = n - rows * begun, total.cumsum(axis=1)
+    own = sums - np.where(begun > 0, sums[:, begun - 1], 0.0)
+    last = look % looks_a_block == looks_a_block - 1
+
+    def over(each: Floats) -> Floats:
+        """The sum over the blocks that are over, and the one under way."""
+        ended = np.where(last, each, 0.0).cumsum(axis=-1)
+        return np.asarray(ended + np.where(last, 0.0, each))
+
+    found = from_sums(n, sums, over(weight**2.0), over(weight * own), over(own**2))
+    effective = np.broadcast_to(found.effective, mean.shape)[0]
+    return Moments(mean, variance, found.error, n, effective, look // looks_a_block + 1)
 
 
 def champion_loss() -> float:
@@ -126,12 +190,6 @@ def latencies(rng: np.random.Generator, streams: int, looks: int, rows: int) -> 
 
 def _loss(logit: NDArray[Any], label: NDArray[Any]) -> NDArray[Any]:
     return losses("logloss", _sigmoid(logit), label, np.empty(0))
-
-
-def _moments(values: Floats) -> Moments:
-    n = values.shape[2] * np.arange(1, values.shape[1] + 1)
-    mean = values.sum(axis=2).cumsum(axis=1) / n
-    return Moments(mean, ((values**2).sum(axis=2).cumsum(axis=1) - n * mean**2) / (n - 1), n)
 
 
 def _scale(target: float) -> float:

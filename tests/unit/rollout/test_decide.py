@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from modelyard.core.records import AnalysisRun
 from modelyard.core.verdict import Measurement, Outcome
 from modelyard.rollout.decide import decide, quality
-from modelyard.rollout.evidence import loss_difference
+from modelyard.rollout.loss import loss_difference
 from modelyard.rollout.state import RolloutState
 
 DAY = 86_400.0
@@ -38,6 +38,7 @@ def measured(**changes: Any) -> list[Measurement]:
             "variant": "champion",
         },
         "loss": {"name": "loss_difference", "value": -0.001, "low": -0.006, "high": 0.004, "n": 1500},
+        "by_rows": {"name": "loss_difference_rows", "value": -0.001, "low": -0.003, "high": 0.001, "n": 1500},
     }
     chosen = [None if changes.get(k, v) is None else v | changes.get(k, {}) for k, v in given.items()]
     return [*(Measurement.model_validate(m) for m in chosen if m is not None), *healthy_fleet()]
@@ -95,7 +96,8 @@ def test_what_was_not_measured_holds(missing: str) -> None:
         {"loss": {"n": 1199}},
         {"loss": {"high": 0.0101}},
         {"loss": {"value": 0.02, "low": 0.011, "high": 0.03, "n": 1199}},  # a calm afternoon, or harm? too early to say
-        {"loss": {"value": 0.07, "low": 0.051, "high": 0.09, "n": 250}},
+        {"loss": {"low": None, "high": None}},  # fewer blocks than the policy asks for
+        {"by_rows": {"value": 0.07, "low": 0.051, "high": 0.09, "n": 250}, "loss": {"low": None, "high": None}},
     ],
 )
 def test_too_little_holds_until_the_deadline(change: dict[str, Any]) -> None:
@@ -113,7 +115,7 @@ def test_too_little_holds_until_the_deadline(change: dict[str, Any]) -> None:
         {"errors": {"value": 0.05, "low": 0.03}},
         {"latency": {"value": 90.0, "low": 80.0, "high": 99.0}},
         {"loss": {"value": 0.02, "low": 0.011, "high": 0.03, "n": 1200}},
-        {"loss": {"value": 0.07, "low": 0.051, "high": 0.09, "n": 300}},
+        {"by_rows": {"value": 0.07, "low": 0.051, "high": 0.09, "n": 300}, "loss": {"low": None, "high": None}},
     ],
 )
 def test_harm_ends_it_at_any_time(change: dict[str, Any]) -> None:
@@ -158,15 +160,16 @@ def test_an_identical_version_is_not_the_better_one() -> None:
             "score": 0.3,
             "other_score": 0.3,
             "label": [0.0, 0.0, 1.0] * (n // 3),
+            "event_time": after(0) + pd.to_timedelta(range(n), unit="h"),
         }
     )
-    found = loss_difference(frame, state.policy.quality, paired=True)
+    found, by_rows, _ = loss_difference(frame, state.policy.quality, paired=True)
     assert (found.value, found.low, found.high, found.n) == (0.0, 0.0, 0.0, n)
-    assert quality(state, found).outcome is Outcome.SUCCESSFUL  # it is within the margin
+    assert quality(state, found, by_rows).outcome is Outcome.SUCCESSFUL  # it is within the margin
     policy = state.policy.model_copy(
         update={"quality": state.policy.quality.model_copy(update={"ask": "superior"}), "strategy": "ab_test"}
     )
-    verdict = quality(state.model_copy(update={"policy": policy, "strategy": "ab_test"}), found)
+    verdict = quality(state.model_copy(update={"policy": policy, "strategy": "ab_test"}), found, by_rows)
     assert verdict.outcome is Outcome.INCONCLUSIVE
     assert "an upper end below 0 are asked" in verdict.reason
 

@@ -10,6 +10,7 @@ from modelyard.core.verdict import Measurement
 from modelyard.rollout import evidence
 from modelyard.rollout.decide import decide
 from modelyard.rollout.display import COLUMNS, LABEL, for_people, table
+from modelyard.rollout.loss import Difference, measurements
 
 QUALITY = shipped_policy().quality
 
@@ -18,7 +19,7 @@ def look(mean: float = -0.002, failed: int = 3) -> list[Measurement]:
     return [
         evidence.rate("challenger", failed, 500, 0.0, 0.05),
         evidence.rate("champion", 50, 9500, 0.0, 0.05),
-        evidence.paired_difference(mean, 0.0144, 2000, QUALITY),
+        *measurements(Difference(mean, 0.0144, 2000, 0.004, 14.0, 14), 2000, QUALITY),
     ]
 
 
@@ -30,10 +31,10 @@ def test_the_numbers_are_those_of_the_data_behind_the_record() -> None:
     assert errors.expected_cost == pytest.approx(np.maximum(rates[0] - rates[1], 0).mean(), abs=2e-5)
     assert (errors.low, errors.high) == pytest.approx(tuple(np.quantile(rates[0], [0.025, 0.975])), abs=1e-4)
     assert errors.rows == 10_000
-    error = 0.12 / 2000**0.5
+    error = 0.004
     assert (loss.low, loss.high) == pytest.approx((-0.002 - 1.96 * error, -0.002 + 1.96 * error), abs=1e-5)
     assert loss.probability_better == pytest.approx((random.normal(-0.002, error, 400_000) < 0).mean(), abs=3e-3)
-    assert loss.rows_needed == 1131
+    assert loss.rows_needed == 2512  # 1,131 of independent rows, times a design effect of 2.2
 
 
 def test_worse_looks_worse() -> None:
@@ -49,7 +50,8 @@ def test_nothing_measured_is_said_to_be_unknown() -> None:
         assert shown.probability_better is None
         assert "yet" in shown.note
     assert all("unknown" in row for row in table(for_people(running(0), [])))
-    assert "unpaired" in for_people(running(0, paired=False), look())[1].note
+    one_day = measurements(Difference(0.0, 0.0144, 500, float("inf"), 1.0, 1), 500, QUALITY)
+    assert "single block" in for_people(running(0), one_day)[1].note
     assert for_people(running(0, champion=None, strategy="first"), []) == ()
 
 

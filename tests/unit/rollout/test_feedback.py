@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from modelyard.core.verdict import Measurement, Outcome
 from modelyard.rollout import feedback
 from modelyard.rollout.decide import decide
-from modelyard.rollout.evidence import LOSS
+from modelyard.rollout.loss import LOSS
 from modelyard.rollout.state import RolloutState
 
 RATING = {"name": "rating", "better": "higher", "margin": 0.2, "min_rows": 200}

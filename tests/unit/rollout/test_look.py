@@ -12,8 +12,8 @@ from fixtures.strategies import policy
 
 from modelyard.core.verdict import Measurement
 from modelyard.ports.fleet import ReplicaState
-from modelyard.rollout.evidence import loss_difference
 from modelyard.rollout.look import measurements
+from modelyard.rollout.loss import loss_difference
 from modelyard.rollout.state import RolloutState
 
 
@@ -21,6 +21,7 @@ def rows(n: int, **columns: Any) -> pd.DataFrame:
     given: dict[str, Any] = {
         "key": [f"k{i}" for i in range(n)], "variant": "champion", "score": 0.3, "other_score": np.nan, "label": np.nan,
         "latency_ms": 1.0, "error": "", "served_at": pd.Series([after(60)] * n, dtype="datetime64[us, UTC]"),
+        "event_time": pd.Series([after(3600.0 * (i % 240)) for i in range(n)], dtype="datetime64[us, UTC]"),
     }  # fmt: skip
     return pd.DataFrame(given | columns)
 
@@ -45,7 +46,7 @@ def test_the_loss_is_that_of_the_metric(metric: str, expected: float) -> None:
     quality = policy("canary", quality={"metric": metric}).quality
     frame = rows(400, score=0.5, other_score=0.6, label=1.0)
     jitter = np.random.default_rng(0).normal(0, 1e-4, 400)
-    measured = loss_difference(frame.assign(other_score=frame["other_score"] + jitter), quality, paired=True)
+    measured = loss_difference(frame.assign(other_score=frame["other_score"] + jitter), quality, paired=True)[0]
     assert measured.value == pytest.approx(expected, abs=1e-3)
 
 
@@ -54,13 +55,14 @@ def test_accuracy_counts_wrong_answers_by_each_versions_own_threshold(paired: bo
     quality = policy("canary", quality={"metric": "accuracy"}).quality
     half = rows(400, score=0.4, other_score=0.4, label=[1.0, 0.0] * 200)
     frame = pd.concat([half.assign(variant=v, key=[f"{v}{i}" for i in range(400)]) for v in ("champion", "challenger")])
-    same = loss_difference(frame, quality, paired=paired)
+    same = loss_difference(frame, quality, paired=paired)[0]
     assert same.value == 0.0
     # With a threshold of .3 the challenger says yes to all, the champion no: each is wrong on one half of the rows.
-    apart = loss_difference(frame, quality, paired=paired, thresholds={"challenger": 0.3, "champion": 0.5})
-    assert (apart.value, apart.low < 0 < apart.high) == (0.0, True)
+    apart = loss_difference(frame, quality, paired=paired, thresholds={"challenger": 0.3, "champion": 0.5})[0]
+    assert apart.value == pytest.approx(0.0, abs=1e-12)
+    assert apart.low < 0 < apart.high
     late = frame.assign(label=1.0)
-    better = loss_difference(late, quality, paired=True, thresholds={"challenger": 0.3, "champion": 0.5})
+    better = loss_difference(late, quality, paired=True, thresholds={"challenger": 0.3, "champion": 0.5})[0]
     assert better.value is None  # every row says the same: the spread of what is to come is not known
     assert "no evidence" in better.why
 
