@@ -37,9 +37,15 @@ def rows(variant: str, frame: pd.DataFrame) -> Measurement:
 
 
 def error_rate(variant: str, states: Mapping[str, ReplicaState]) -> Measurement:
-    """Rows that a version should have answered and did not, since the rollout began, over all replicas."""
+    """Requests that a version should have answered and did not, since the rollout began, over all replicas.
+
+    Rows of one request fail together, so a request is one trial, which fails when any of its rows does.
+    """
     counts = [state.counts.get(variant, {}) for state in states.values()]
-    total, failed = (int(sum(c.get(key, 0) for c in counts)) for key in ("rows", "errors"))
+    total, failed = (
+        int(sum(c.get(key, 0) - c.get(again, 0) for c in counts))
+        for key, again in (("rows", "repeats"), ("errors", "failed_repeats"))
+    )
     low, high = rate_sequence(min(failed, total), total, ALPHA)
     return rate(variant, failed, total, float(low), float(high))
 

@@ -27,6 +27,13 @@ def test_stages_share_the_level_of_the_latency() -> None:
     assert 1 - of_four.confidence == pytest.approx((1 - one.confidence) / 4)
 
 
+def test_a_request_is_one_trial_however_many_rows_it_has() -> None:
+    counts = {"challenger": {"rows": 1000, "repeats": 900, "errors": 30, "failed_repeats": 27}}
+    state = ReplicaState(replica="g1", generation=1, champion="a", challenger="b", weight=5, counts=counts)
+    rate = evidence.error_rate("challenger", {"g1": state})
+    assert (rate.value, rate.n) == (0.03, 100)
+
+
 def test_errors_and_trips_are_added_up_over_replicas() -> None:
     def state(name: str, rows: float, errors: float, tripped: str = "") -> ReplicaState:
         counts = {"challenger": {"rows": rows, "errors": errors}}
