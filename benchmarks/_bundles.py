@@ -86,11 +86,14 @@ def signature() -> Signature:
     return Signature(model=MODEL, key="key", inputs=(*numbers, *texts))
 
 
-def bundle(folder: Path, version: int, onnx: bytes | None = None) -> Arm:
-    """Write a bundle of this version, with weights of its own or the graph that is given; returns its arm."""
+def bundle(folder: Path, version: int, onnx: bytes | None = None, wanted: Signature | None = None) -> Arm:
+    """Write a bundle of this version, with weights of its own or the graph that is given; returns its arm.
+
+    ``wanted`` is its signature where that is not the usual one.
+    """
     files = {
         "model.onnx": graph(version) if onnx is None else onnx,
-        "signature.json": signature().to_json().encode(),
+        "signature.json": (wanted or signature()).to_json().encode(),
         "calibration.json": Calibration(a=1.0, b=0.0).to_json().encode(),
     }
     digests = {name: digest_bytes(data) for name, data in files.items()}

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -89,12 +89,12 @@ def free_port() -> int:
         return port
 
 
-def gateway(folder: Path, name: str, route: Route, *, off: bool = False) -> Any:
-    """A gateway with this route; ``off`` without log and metrics."""
+def gateway(folder: Path, name: str, route: Route, *, off: bool = False, env: Mapping[str, str] = {}) -> Any:
+    """A gateway with this route, and these variables besides its own; ``off`` without log and metrics."""
     home, port = folder / name, free_port()
     home.mkdir()
     (home / "token").write_text(TOKEN)
-    env = {"MODELYARD_HOME": str(home), "MODELYARD_ADMIN_TOKEN_FILE": str(home / "token")}
+    env = {**env, "MODELYARD_HOME": str(home), "MODELYARD_ADMIN_TOKEN_FILE": str(home / "token")}
     program = [str(HERE / "_peers.py"), "off"] if off else ["-m", "modelyard.serving"]
     command = [sys.executable, *program, "--replica", name, "--port", str(port)]
 

@@ -27,6 +27,7 @@ from tempfile import TemporaryDirectory
 from _bundles import MODEL, PATH, bundle, graph, large_graph, mlflows, ours
 from _changes import changes
 from _faults import faults
+from _features import features
 from _half_failing import half_failing
 from _load import Result, client, load, open_loop
 from _peer_env import bentoml, bentomls, mlserver, mlservers
@@ -173,6 +174,7 @@ PARTS: dict[str, Callable[[Scale, Path], Found]] = {
     "throughput": throughput,
     "large_model": large_model,
     "open_loop": open_rate,
+    "features": features,
     "changes": changes,
     "faults": faults,
     "rollbacks": rollbacks,
