@@ -68,7 +68,8 @@ def check(
     # Before the champion is read: a rollout that ends meanwhile must not leave the old champion without one.
     rollout = platform.ledger.rollouts.current(model) or ""
     signals = measure(platform, model, as_of, policy)
-    history = History(past=_past(earlier, as_of), retraining_open=retraining_open, rollout_open=rollout)
+    past = _past(platform, model, earlier, as_of)
+    history = History(past=past, retraining_open=retraining_open, rollout_open=rollout)
     decision = governor.decide(signals, history, policy, as_of)
     compared = parity.evidence(platform, model, as_of, earlier)
     decision = decision.model_copy(update={"verdicts": (*decision.verdicts, *compared)})
@@ -205,9 +206,20 @@ def _asked_already(earlier: list[Json], as_of: datetime) -> bool:
     return any(row["as_of"] == as_of.isoformat() and row["action"] == "retrain" for row in earlier)
 
 
-def _past(earlier: list[Json], as_of: datetime) -> tuple[Past, ...]:
-    """What was decided up to now; a retraining asked for at this very moment by another run counts too."""
-    rows = (Past(at=row["as_of"], action=row["action"], champion=row["champion"] or "") for row in earlier)
+def _past(platform: Platform, model: str, earlier: list[Json], as_of: datetime) -> tuple[Past, ...]:
+    """What was decided up to now; a retraining asked for at this very moment by another run counts too.
+
+    A retraining that was asked for a champion that has gone since, and that no release came of, was skipped: it is
+    ``superseded`` and counts neither for the cool-down nor for the budget.
+    """
+    champion = platform.ledger.releases.champion(model)
+    made = {release.parts.get("evidence") for release, _ in platform.ledger.releases.history(model)}
+
+    def action(row: Json) -> str:
+        gone = champion is not None and row["champion"] != champion.digest
+        return "superseded" if row["action"] == "retrain" and gone and row["decision"] not in made else row["action"]
+
+    rows = (Past(at=row["as_of"], action=action(row), champion=row["champion"] or "") for row in earlier)
     return tuple(p for p in rows if p.at <= as_of)
 
 

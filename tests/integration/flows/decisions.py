@@ -141,7 +141,7 @@ def here(engine: Engine, home: Path, profile: str = "demo") -> Here:
     from modelyard.adapters.db.tables import metadata
 
     with engine.begin() as db:
-        names = ", ".join(table.name for table in metadata.sorted_tables if table.name != "audit_log")
+        names = ", ".join(table.name for table in metadata.sorted_tables if not table.name.startswith("audit_"))
         db.execute(text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))
     env = {"MODELYARD_ROOT": str(ROOT), "MODELYARD_HOME": str(home), "MODELYARD_PROFILE": profile}
     ledger = PostgresLedger(engine)

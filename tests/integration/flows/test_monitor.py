@@ -84,6 +84,18 @@ def test_another_run_for_the_same_moment_does_not_ask_twice(served: Here) -> Non
     assert [row["action"] for row in served.ledger.journal.checks(MODEL)] == ["retrain", "schedule"]
 
 
+@pytest.mark.parametrize(("carried_out", "action"), [(False, "retrain"), (True, "schedule")])
+def test_a_retraining_skipped_because_the_champion_changed_costs_no_cool_down(
+    served: Here, carried_out: bool, action: str
+) -> None:
+    with_gap(served, 0.1)
+    asked = monitor.check(served, MODEL, NOW, run_key="r1")
+    parts = {"architecture": "a", "evidence": asked.digest if carried_out else "sha256:" + "9" * 64}
+    served.crown(served.release(2, parts=parts))
+    served.predictions.rows["version"] = 2
+    assert monitor.check(served, MODEL, NOW + timedelta(hours=1), run_key="r2").action == action
+
+
 def test_none_while_a_retraining_runs_or_a_rollout_is_open(served: Here) -> None:
     with_gap(served, 0.1)
     assert monitor.check(served, MODEL, NOW, run_key="r1", retraining_open=True).action == "watch"

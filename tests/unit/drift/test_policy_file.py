@@ -28,7 +28,16 @@ def leaves(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_the_file_says_what_the_code_defaults_to() -> None:
-    assert load("production") == DriftPolicy()
+    assert load("production").digest == DriftPolicy().digest
+
+
+def test_what_is_tried_beside_changes_what_it_names_and_nothing_else() -> None:
+    policy = load("production", model="flight_delay")
+    tried = policy.beside["gain"]
+    assert tried.retrain_on == "gain"
+    assert tried.inputs == policy.inputs
+    assert tried.restraint == policy.restraint.model_copy(update={"budget_days": 365})
+    assert tried.digest != policy.digest == policy.model_copy(update={"dry_run": {}}).digest
 
 
 def test_flights_leave_out_the_gusts_that_only_windy_weeks_have() -> None:
@@ -36,7 +45,7 @@ def test_flights_leave_out_the_gusts_that_only_windy_weeks_have() -> None:
 
 
 def test_the_demo_only_shortens_durations_and_looks() -> None:
-    before, after = leaves(load("production").model_dump()), leaves(load("demo").model_dump())
+    before, after = (leaves(load(profile).model_dump(exclude={"dry_run"})) for profile in ("production", "demo"))
     changed = {key for key in before if before[key] != after[key]}
     assert changed
     assert {key.split(".")[-1] for key in changed} <= SHORTER
@@ -49,6 +58,8 @@ def test_the_demo_only_shortens_durations_and_looks() -> None:
         ("default: {calibration: {retrain_abov: 0.1}}", "Did you mean 'retrain_above'"),
         ("default: {windows: {needed: 9}}", "can never be reached"),
         ("defaults: {}", "Did you mean 'default'"),
+        ("default: {dry_run: {x: {windows: {needed: 9}}}}", "can never be reached"),
+        ("default: {dry_run: {x: {retrain_onn: gain}}}", "retrain_onn"),
         ("profiles: {prod: {}}", "demo, production"),
     ],
 )
