@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from fixtures.platforms import Crash
 from fixtures.rollout_world import Replica, World
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
@@ -49,6 +49,11 @@ class Rollouts(RuleBasedStateMachine):
             world.task(self.release)
         world.dies_at = []
 
+    @rule(times=st.integers(1, 6))
+    def the_dag_goes_on_for_a_while(self, times: int) -> None:
+        for _ in range(times):
+            self.the_dag_goes_on(None)
+
     @rule(step=st.sampled_from([rollout.look, rollout.promote, rollout.roll_back, rollout.stand_down]))
     def a_task_is_cleared(self, step: Callable[..., object]) -> None:
         """As the DAG has it: ``roll_back`` runs only where the record says so."""
@@ -69,10 +74,13 @@ class Rollouts(RuleBasedStateMachine):
     def time_passes(self, hours: int) -> None:
         self.world.waited += timedelta(hours=hours)
 
-    @rule(paused=st.booleans())
-    def a_person_pauses_or_resumes(self, paused: bool) -> None:
+    @rule(paused=st.booleans(), tasks=st.integers(0, 3))
+    def a_person_pauses_or_resumes(self, paused: bool, tasks: int) -> None:
+        """While the DAG is at work."""
         with suppress(Conflict):
             rollout.pause(self.world.platform, self.world.model, "ann", self.world.now, paused=paused)
+        for _ in range(tasks):
+            self.the_dag_goes_on(None)
 
     @rule(after=st.none() | st.integers(1, 15))
     def a_person_aborts(self, after: int | None) -> None:
@@ -177,6 +185,6 @@ def test_whatever_happens(strategy: str) -> None:
         machine,
         settings=settings(
             max_examples=25, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck),
-            derandomize=True,
+            derandomize=True, phases=[Phase.generate],
         ),
     )  # fmt: skip
