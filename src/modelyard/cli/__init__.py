@@ -14,6 +14,7 @@ from modelyard.cli import (
     overview,
     predict,
     records,
+    replay,
     rollouts,
     services,
     simulate,
@@ -34,6 +35,7 @@ app.add_typer(audit.app, name="audit")
 app.add_typer(dags.app, name="dags")
 app.add_typer(data.app, name="data")
 app.add_typer(drift.app, name="drift")
+drift.app.command()(replay.replay)
 app.add_typer(rollouts.app, name="rollout")
 rollouts.app.command()(simulate.simulate)
 app.command()(overview.status)
