@@ -13,7 +13,7 @@ from modelyard.core.profile import Profile
 from modelyard.core.records import Snapshot
 from modelyard.core.verdict import Condition, Measurement, Outcome, Severity, Verdict
 from modelyard.drift.counts import count
-from modelyard.drift.score import psi
+from modelyard.drift.distances import psi
 from modelyard.flows import features
 from modelyard.ports.datasets import Rule
 from modelyard.ports.platform import Platform

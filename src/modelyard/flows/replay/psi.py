@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from modelyard.core.profile import Profile
 from modelyard.drift.counts import count
+from modelyard.drift.distances import psi
 from modelyard.drift.edges import fit_profile
-from modelyard.drift.score import psi
 from modelyard.flows.replay.history import Past
 
 
