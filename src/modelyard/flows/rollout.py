@@ -184,6 +184,7 @@ def route_of(state: RolloutState, stage: int, replicas: int) -> Route:
         weight=state.stages[stage].basis_points,
         salt=state.release,
         paired=state.paired or state.stages[stage].shadow,
+        sample=round(state.stages[stage].sample * 100),
         rollout=state.id,
         guardrails=state.policy.guardrails.limits(replicas).to_dict(),
     )

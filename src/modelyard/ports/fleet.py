@@ -21,7 +21,8 @@ class Route(Value):
     """Who answers which share of a model's traffic.
 
     ``weight`` is the challenger's share in basis points (0 to 10,000); ``salt`` makes each release's sticky buckets its
-    own; with ``paired`` the arm that did not answer scores the same rows, every one, off the request path.
+    own; with ``paired`` the arm that did not answer scores the same rows off the request path: of all requests, or of
+    ``sample`` basis points of them, drawn at random.
     ``guardrails`` are the limits that each replica watches during the rollout.
     """
 
@@ -31,6 +32,7 @@ class Route(Value):
     weight: int = Field(default=0, ge=0, le=10_000)
     salt: str = ""
     paired: bool = False
+    sample: int = Field(default=10_000, ge=1, le=10_000)
     rollout: str = ""
     guardrails: dict[str, JsonValue] = Field(default_factory=dict)
 

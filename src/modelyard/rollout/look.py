@@ -72,6 +72,7 @@ def _in_shadow(
         shadow.error_rate(states),
         evidence.error_rate("champion", states),
         shadow.slow_rate(states),
+        *(shadow.call_latency(variant, states) for variant in ("challenger", "champion")),
         evidence.latency_p95("champion", own),
         shadow.disagreement(mirrored, state.policy.guardrails.disagreement_above),
     ]

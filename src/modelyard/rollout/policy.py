@@ -21,7 +21,9 @@ class Stage(Policy):
 
     With weight 0 the stage is a shadow: the challenger answers nobody and scores the champion's requests, off their
     path; ``min_rows`` counts what it scored. ``error_ratio`` and ``latency_p95_ratio`` are the most that challenger /
-    champion may be. With ``quality: false`` the stage does not wait for the loss on labels; clear harm still ends it.
+    champion may be. Where both versions score the same rows, ``sample`` is the percentage of the requests of which they
+    do, drawn at random. With ``quality: false`` the stage does not wait for the loss on labels; clear harm still ends
+    it.
     """
 
     weight: float = Field(ge=0, le=100)
@@ -31,6 +33,7 @@ class Stage(Policy):
     error_ratio: float = Field(ge=1)
     latency_p95_ratio: float = Field(ge=1)
     quality: bool = True
+    sample: float = Field(default=100.0, ge=0.01, le=100)
 
     @property
     def shadow(self) -> bool:

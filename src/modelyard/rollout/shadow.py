@@ -1,25 +1,31 @@
 """Measurements of a shadow stage: the challenger scores the champion's requests and answers nobody. Pure.
 
-Its calls are timed inside the gateway, in batches and after the answer; the champion's requests are timed as users see
-them. The two are no fair comparison, so a shadow's latency is held against the guardrails' limit instead of a ratio.
+Its calls are made inside the gateway, in batches and after the answer; the champion's requests are timed as users see
+them. The two are no fair comparison, so each replica has the champion score the same batches in the same thread, and
+both versions' calls are timed (``serving.beside``). Beside that the calls are held against the guardrails' limit.
 
-Names: ``rows``, ``error_rate``, ``slow_rate`` and ``disagreement``, all of the variant ``challenger``.
+Names: ``rows``, ``error_rate``, ``slow_rate`` and ``disagreement`` of the variant ``challenger``; ``call_p95_ms`` of
+both.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
 
 from modelyard.core.verdict import Measurement
 from modelyard.ports.fleet import ReplicaState
-from modelyard.rollout.evidence import ALPHA
+from modelyard.rollout.evidence import ALPHA, latency
 from modelyard.stats.binomial import rate_sequence
 
 if TYPE_CHECKING:
     import pandas as pd
 
 CHALLENGER = "challenger"
+CALL_MS = "call_p95_ms"
 
 
 def mirrored(frame: pd.DataFrame) -> pd.DataFrame:
@@ -34,8 +40,34 @@ def rows(frame: pd.DataFrame, answered: int) -> Measurement:
 
 
 def error_rate(states: Mapping[str, ReplicaState]) -> Measurement:
-    """Calls of the challenger that raised or did not return in time, since the rollout began, over all replicas."""
-    return _guarded("error_rate", "guard.error_rate", states)
+    """Requests that the challenger was shown and did not answer, since the rollout began, over all replicas.
+
+    By request, not by call: a call that fails fails all the requests that it was to answer. What its full queue
+    dropped was not shown to it, and is told beside.
+    """
+    total, failed, dropped = (_sum(states, "mirror", key) for key in ("requests", "errors", "dropped"))
+    return _share("error_rate", min(failed, total), total, f"requests; {dropped} more dropped by a full queue")
+
+
+def call_latency(variant: str, states: Mapping[str, ReplicaState]) -> Measurement:
+    """The 95th percentile of a version's calls on the batches that both scored, by steps of ten percent.
+
+    No value, and ``n`` 1, where the versions take different inputs: there are no such batches, and never will be.
+    """
+    cells: Counter[float] = Counter()
+    for state in states.values():
+        for upper, number in state.counts.get(f"call_ms.{variant}", {}).items():
+            cells[float(upper)] += int(number)
+    ends = sorted(cells)
+    below = list(accumulate(cells[end] for end in ends))
+    given: dict[str, Any] = {"name": CALL_MS, "variant": variant, "unit": "ms"}
+    if not below:
+        apart = bool(states) and not any(s.counts.get("call_ms", {}).get("comparable") for s in states.values())
+        known = any("call_ms" in s.counts for s in states.values())
+        why = "the versions take different inputs" if apart and known else "nothing was mirrored yet"
+        return Measurement(**given, value=None, n=int(apart and known), why=why)
+    measured = latency(variant, below[-1], lambda place: ends[bisect_right(below, place)])
+    return measured.model_copy(update={"name": CALL_MS, "evidence": "calls on the same batches"})
 
 
 def slow_rate(states: Mapping[str, ReplicaState]) -> Measurement:
@@ -52,9 +84,12 @@ def disagreement(frame: pd.DataFrame, above: float) -> Measurement:
 
 
 def _guarded(name: str, guard: str, states: Mapping[str, ReplicaState]) -> Measurement:
-    counts = [state.counts.get(guard, {}) for state in states.values()]
-    failures, trials = (int(sum(c.get(key, 0) for c in counts)) for key in ("failures", "trials"))
+    failures, trials = (_sum(states, guard, key) for key in ("failures", "trials"))
     return _share(name, failures, trials, "calls")
+
+
+def _sum(states: Mapping[str, ReplicaState], group: str, key: str) -> int:
+    return int(sum(state.counts.get(group, {}).get(key, 0) for state in states.values()))
 
 
 def _share(name: str, failures: int, trials: int, evidence: str) -> Measurement:

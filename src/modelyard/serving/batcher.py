@@ -99,6 +99,8 @@ class ThreadBatcher:
     ) -> None:
         self._score, self._limit, self._on_call, self._queue_rows = score, limit_s, on_call, queue_rows
         self._call_rows, self._interrupt = call_rows or queue_rows, interrupt
+        self.after: Callable[[Encoded, float], None] | None = None
+        """Called in the thread with the rows and the seconds of each call that came back, before the next one."""
         self._loop = asyncio.get_running_loop()
         self._work: SimpleQueue[Batch | None] = SimpleQueue()
         self._thread: Thread | None = None
@@ -165,10 +167,15 @@ class ThreadBatcher:
         self._since = start = time.perf_counter()
         scores, error = _NONE, None
         try:
-            scores = self._score(concatenate([w.rows for w in group]))
+            rows = concatenate([w.rows for w in group])
+            scores = self._score(rows)
         except BaseException as raised:  # noqa: BLE001  whatever it raises is the version's failure
             error = raised
-        return group, scores, time.perf_counter() - start, error
+        seconds = time.perf_counter() - start
+        if self.after is not None and error is None and not self._stuck:
+            self._since = time.perf_counter()
+            self.after(rows, seconds)
+        return group, scores, seconds, error
 
     def _finish(self, calls: list[_Call]) -> None:
         was_stuck, self._stuck, self._under_way = self._stuck, False, []

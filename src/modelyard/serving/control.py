@@ -7,6 +7,7 @@ import itertools
 import logging
 import re
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
@@ -21,7 +22,7 @@ from modelyard.serving.errors import Refusal
 from modelyard.serving.fanout import Fanout
 from modelyard.serving.files import write_atomically
 from modelyard.serving.lane import Count
-from modelyard.serving.live import Live, assemble
+from modelyard.serving.live import Live, Mirror, Tally, assemble
 from modelyard.serving.loading import Versions
 from modelyard.serving.log import PredictionLog
 from modelyard.serving.online import Completion, OnlineStore
@@ -151,6 +152,9 @@ class Control:
         counts = {"champion": _tally(live.champion.tally)}
         if challenger is not None:
             counts["challenger"] = _tally(challenger.tally)
+            counts["mirror"] = _tally(challenger.mirror)
+            if live.shadow:
+                counts |= challenger.beside.counts(comparable=challenger.same_inputs)
             for name, numbers in challenger.guard.counts.items():
                 counts[f"guard.{name}"] = {key: float(value) for key, value in numbers.items()}
         return ReplicaState(
@@ -288,9 +292,9 @@ class Control:
 
 
 def _kept(live: Live) -> Kept:
-    tallies = {"champion": live.champion.tally}
+    tallies: dict[str, Tally | Mirror] = {"champion": live.champion.tally}
     if live.challenger is not None:
-        tallies["challenger"] = live.challenger.tally
+        tallies |= {"challenger": live.challenger.tally, "mirror": live.challenger.mirror}
     return Kept(
         generation=live.generation,
         route=live.route,
@@ -303,9 +307,9 @@ def _kept(live: Live) -> Kept:
 
 def _recall(live: Live, kept: Kept) -> None:
     """Put the evidence that was written down back into what has just been assembled."""
-    arms = {"champion": live.champion.tally}
+    arms: dict[str, Tally | Mirror] = {"champion": live.champion.tally}
     if live.challenger is not None:
-        arms["challenger"] = live.challenger.tally
+        arms |= {"challenger": live.challenger.tally, "mirror": live.challenger.mirror}
         live.challenger.guard.recall(kept.guard_counts)
     for name, tally in arms.items():
         for key, number in kept.tallies.get(name, {}).items():
@@ -318,5 +322,5 @@ def _weigh(live: Live) -> None:
         live.challenger.guard.loaded(live.challenger.scorer.grown_mb)
 
 
-def _tally(tally: Any) -> dict[str, float]:
-    return {"rows": tally.rows, "errors": tally.errors, "dropped_pairs": tally.dropped_pairs}
+def _tally(tally: Tally | Mirror) -> dict[str, float]:
+    return asdict(tally)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from random import randrange
 from typing import Any
 
 from modelyard.ports.fleet import Route
 from modelyard.rollout.guardrails import GuardLimits
 from modelyard.serving.batcher import LoopBatcher, ThreadBatcher
+from modelyard.serving.beside import Beside
 from modelyard.serving.encoding import Encoded, Row
 from modelyard.serving.guard import Guardrails
 from modelyard.serving.online import Completion
@@ -23,11 +26,27 @@ COMPARED_ROWS = 64
 
 @dataclass(slots=True, eq=False)
 class Tally:
-    """Rows by version since the rollout began here; the numbers that are only ever added to."""
+    """Rows by version since the rollout began here; the numbers that are only ever added to.
+
+    ``repeats`` are the rows that came after the first of their request, ``failed_repeats`` those among the errors: rows
+    of one request fail together, so that rates are counted by request.
+    """
 
     rows: int = 0
     errors: int = 0
     dropped_pairs: int = 0
+    repeats: int = 0
+    failed_repeats: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Mirror:
+    """Requests that the challenger was shown after the champion's answer: all, those that it failed, and those that it
+    was not asked because its queue was full. The numbers are only ever added to."""
+
+    requests: int = 0
+    errors: int = 0
+    dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,6 +68,8 @@ class Challenger:
     guard: Guardrails
     same_inputs: bool
     tally: Tally = field(default_factory=Tally)
+    mirror: Mirror = field(default_factory=Mirror)
+    beside: Beside = field(default_factory=Beside)
 
     def encode(self, rows: Sequence[Row], encoded: Encoded) -> Encoded:
         """The rows as the challenger sees them; the champion's encoding serves where the inputs are the same."""
@@ -72,6 +93,15 @@ class Live:
     completion: Completion
     tripped: str = ""
     trip_detail: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def shadow(self) -> bool:
+        """Whether the challenger is asked, and answers nobody."""
+        return self.paired and not self.weight
+
+    def drawn(self) -> bool:
+        """Whether a request that was answered just now is one of those that the other version scores too."""
+        return self.paired and (self.route.sample >= 10_000 or randrange(10_000) < self.route.sample)  # noqa: S311
 
     @property
     def paired(self) -> bool:
@@ -122,6 +152,7 @@ def _challenger(route: Route, champion: Scorer, challenger: Scorer, same: Live |
     same_inputs = challenger.signature.inputs == champion.signature.inputs
     kept = same.challenger if same is not None else None
     if kept is not None and kept.scorer.digest == challenger.digest:
+        kept.comparer.after = _timing(route, champion, same_inputs, kept.beside)
         return replace(kept, same_inputs=same_inputs)
     limits = GuardLimits.model_validate(route.guardrails)
     guard = Guardrails(limits, champion.row_cpu_s)
@@ -131,4 +162,13 @@ def _challenger(route: Route, champion: Scorer, challenger: Scorer, same: Live |
     comparer = ThreadBatcher(
         compared.score, limit_s=limit_s, on_call=guard.call, call_rows=COMPARED_ROWS, interrupt=compared.interrupt
     )
-    return Challenger(challenger, trial, comparer, guard, same_inputs)
+    beside = Beside()
+    comparer.after = _timing(route, champion, same_inputs, beside)
+    return Challenger(challenger, trial, comparer, guard, same_inputs, beside=beside)
+
+
+def _timing(
+    route: Route, champion: Scorer, same_inputs: bool, beside: Beside
+) -> Callable[[Encoded, float], None] | None:
+    """What times the champion beside a shadow; nothing where the champion does not take the challenger's inputs."""
+    return partial(beside.time, champion.score) if route.paired and not route.weight and same_inputs else None

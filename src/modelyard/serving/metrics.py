@@ -111,6 +111,8 @@ class Metrics:
             weight.add_metric([model], state.weight)
             tripped.add_metric([model], float(bool(state.tripped)))
             for variant, numbers in state.counts.items():
+                if variant.startswith("call_ms"):  # a histogram for the rollout's looks: a series for each of its cells
+                    continue
                 for what, number in numbers.items():
                     rows.add_metric([model, variant, what], number)
         yield from (weight, tripped, rows)

@@ -7,6 +7,7 @@ import itertools
 import logging
 import secrets
 import time
+from asyncio import CancelledError
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -137,6 +138,7 @@ class Served:
         tally, scorer, counted = live.champion.tally, live.champion.scorer, len(places) * counts
         if not error:
             tally.rows += counted
+            tally.repeats += max(counted - 1, 0)
         try:
             scores = await live.champion.batcher.submit(encoded)
             # Plain comparisons: for a few rows, three array operations would take ten times as long.
@@ -144,6 +146,7 @@ class Served:
                 raise InvalidOutput(f"version {scorer.version} answered something that is no probability")
         except Exception as failure:
             tally.errors += counted
+            tally.failed_repeats += max(counted - 1, 0)
             _log.exception("%s version %d failed", self.name, scorer.version)
             raise Refusal(500, "version_failed", f"version {scorer.version} failed: {failure}") from failure
         return Part(places, "champion", scorer, scores, encoded, error)
@@ -157,6 +160,7 @@ class Served:
             theirs = _encode(challenger, [rows[i] for i in places], mine)
             scores = await _ask(challenger, theirs)
             challenger.tally.rows += counted
+            challenger.tally.repeats += max(counted - 1, 0)
             return Part(places, "challenger", challenger.scorer, scores, theirs)
         except Dropped as full:
             # The queue was full: nobody's fault, but the user is not kept waiting for it. Nor is it a success: a row
@@ -165,6 +169,8 @@ class Served:
         except Exception as failure:  # noqa: BLE001  no fault of a challenger may reach a user, whatever it is
             challenger.tally.rows += counted
             challenger.tally.errors += counted
+            challenger.tally.repeats += max(counted - 1, 0)
+            challenger.tally.failed_repeats += max(counted - 1, 0)
             return await self._by_champion(
                 live, places, mine, counts, f"challenger: {type(failure).__name__}: {failure}"
             )
@@ -194,7 +200,7 @@ class Served:
         )
         self._log.write_ahead(answered)
         current = self.live
-        if current is not None and current.paired and current.challenger is live.challenger and not part.error:
+        if current is not None and current.challenger is live.challenger and not part.error and current.drawn():
             self._unpaired.add(answered)
             self._to_pair.append((live, part, asked.rows, answered))
             self._to_pair_rows += len(places)
@@ -228,6 +234,8 @@ class Served:
             else:
                 other = live.champion.batcher.submit(live.champion.scorer.encoder.encode(chosen))
         except Exception as error:  # noqa: BLE001  the row was answered, and is logged whatever becomes of its pair
+            if part.variant == "champion":
+                _mirrored(challenger, answered, error)
             if not isinstance(error, Refusal):
                 _log.exception("%s: a row could not be put to the other version", self.name)
             self._record(answered)
@@ -238,6 +246,8 @@ class Served:
         if answered not in self._unpaired:  # closed meanwhile: the row is in the log already
             return
         try:
+            if answered.variant == "champion":
+                _mirrored(challenger, answered, CancelledError() if done.cancelled() else done.exception())
             if done.cancelled() or done.exception() is not None:
                 challenger.tally.dropped_pairs += len(answered.keys)
             elif answered.variant == "challenger":
@@ -246,6 +256,7 @@ class Served:
             else:
                 scores, _ = done.result()
                 fine = valid(scores)
+                challenger.mirror.errors += _requests(answered, int((~fine).sum()))
                 challenger.guard.outputs(int((~fine).sum()), len(scores))
                 answered.other = np.where(fine, scores, np.nan)
                 challenger.guard.pairs(answered.other[fine], answered.scores[fine])
@@ -264,6 +275,21 @@ class Served:
             self._set(live.without_challenger(guard.tripped, guard.detail()))
             _log.warning("%s: guardrail %s tripped; all traffic is on the champion", self.name, guard.tripped)
             self._on_trip(self)
+
+
+def _requests(answered: Answered, rows: int) -> int:
+    """How many requests so many rows are: one each when they came the quick way, else one in all."""
+    return rows if isinstance(answered.latency_ms, list) else min(rows, 1)
+
+
+def _mirrored(challenger: Challenger, answered: Answered, failure: BaseException | None) -> None:
+    """Count the requests that the challenger was shown, and those that it did not answer at all."""
+    requests, mirror = _requests(answered, len(answered.keys)), challenger.mirror
+    if isinstance(failure, Dropped | CancelledError):
+        mirror.dropped += requests
+        return
+    mirror.requests += requests
+    mirror.errors += requests if failure is not None else 0
 
 
 def _why(live: Live) -> str:

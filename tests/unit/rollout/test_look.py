@@ -72,8 +72,11 @@ def test_a_shadow_counts_what_was_scored_and_not_what_was_dropped() -> None:
     found = look(
         at("shadow"),
         frame,
-        guard__error_rate={"failures": 1, "trials": 50},
+        mirror={"requests": 100, "errors": 2, "dropped": 7},
         guard__latency_slo={"failures": 2, "trials": 50},
+        call_ms={"comparable": 1},
+        call_ms__challenger={"1": 190, "4": 10},
+        call_ms__champion={"1": 199, "2": 1},
     )
     shadowed = found["rows", "challenger"]
     assert (shadowed.value, shadowed.evidence) == (200, "scored of 300 answered")
@@ -82,6 +85,18 @@ def test_a_shadow_counts_what_was_scored_and_not_what_was_dropped() -> None:
     assert (apart.value, apart.n) == (0.25, 200)
     assert apart.low < 0.25 < apart.high
     assert ("latency_p95_ms", "challenger") not in found
+    errors = found["error_rate", "challenger"]
+    assert (errors.n, errors.evidence) == (200, "requests; 14 more dropped by a full queue")  # of both replicas
+    calls = {variant: found["call_p95_ms", variant] for variant in ("challenger", "champion")}
+    assert [(m.value, m.n, m.unit) for m in calls.values()] == [(4.0, 400, "ms"), (1.0, 400, "ms")]
+    assert calls["challenger"].low == 1.0
+
+
+def test_versions_of_different_inputs_have_no_batches_in_common() -> None:
+    found = look(at("shadow"), rows(300), call_ms={"comparable": 0}, call_ms__challenger={})
+    assert "different inputs" in found["call_p95_ms", "challenger"].why
+    waiting = look(at("shadow"), rows(300), call_ms={"comparable": 1}, call_ms__challenger={})
+    assert "different inputs" not in waiting["call_p95_ms", "challenger"].why
 
 
 def test_an_idle_shadow_is_no_evidence() -> None:

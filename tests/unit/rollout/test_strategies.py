@@ -25,6 +25,8 @@ GOOD: dict[tuple[str, str], dict[str, Any]] = {
     ("latency_p95_ms", "challenger"): {"value": 20.0, "low": 19.0, "high": 21.0, "n": 4000},
     ("latency_p95_ms", "champion"): {"value": 30.0, "low": 29.0, "high": 31.0, "n": 8000},
     ("slow_rate", "challenger"): {"value": 0.0, "low": 0.0, "high": 0.01, "n": 900},
+    ("call_p95_ms", "challenger"): {"value": 0.3, "low": 0.2, "high": 0.4, "n": 900},
+    ("call_p95_ms", "champion"): {"value": 0.2, "low": 0.1, "high": 0.3, "n": 900},
     ("disagreement", "challenger"): {"value": 0.01, "low": 0.0, "high": 0.02, "n": 4000},
     ("loss_difference", ""): {"value": -0.02, "low": -0.03, "high": -0.01, "n": 3000},
     ("accuracy_gain", ""): {"value": 0.04, "low": 0.021, "high": 0.06, "n": 3000},
@@ -165,6 +167,19 @@ def test_a_shadow_that_is_slow_or_of_another_world_holds(check: str) -> None:
         assert action(at("shadow"), **{check: change}) == "hold"
         assert action(at("shadow"), 14 * DAY, **{check: change}) == "rollback"
     assert action(at("canary"), **{check: bad}) == "advance"  # not a shadow: it is no measurement of this stage
+
+
+def test_a_shadow_is_as_quick_as_the_champion_or_holds() -> None:
+    """On the batches that both scored; below the tolerance a ratio says nothing."""
+    state = at("shadow")  # ratio 1.3, tolerance 50 ms
+    slow = {"value": 66.0, "low": 60.0, "high": 70.0}
+    assert action(state, call_p95_ms__challenger={"value": 49.0}) == "conclude"
+    assert action(state, call_p95_ms__challenger=slow) == "hold"
+    assert action(state, call_p95_ms__challenger=slow, call_p95_ms__champion={"value": 51.0}) == "conclude"
+    for missing in (NONE, None, {"n": 49}):
+        assert action(state, call_p95_ms__challenger=missing) == "hold"
+    never = {"value": None, "why": "the versions take different inputs", "low": None, "high": None, "n": 1}
+    assert action(state, call_p95_ms__challenger=never, call_p95_ms__champion=never) == "conclude"
 
 
 def test_in_shadow_the_loss_is_asked_only_where_the_outcome_does_not_depend_on_the_answer() -> None:
