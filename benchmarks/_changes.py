@@ -26,6 +26,7 @@ LIMIT_MS = 25.0
 WEIGHTS = (100, 500, 2000, 5000, 10_000, 7500, 0)
 LIMITS = {"disagreement_above": 0.99, "latency_budget": 0.9}
 """The two versions of this benchmark differ at random, and its machine is busy: neither is what is measured here."""
+Kind = tuple[Callable[[], None], Callable[[], None]]
 
 
 def changes(scale: Scale, folder: Path) -> Found:
@@ -45,14 +46,15 @@ def changes(scale: Scale, folder: Path) -> Found:
     return Found(rows, {"users": f"{RATE:g} requests/s", "met": more})
 
 
-def _alternate(scale: Scale, kinds: dict[str, Callable[[], None]], ports: list[int]) -> dict[str, Asked]:
+def _alternate(scale: Scale, kinds: dict[str, Kind], ports: list[int]) -> dict[str, Asked]:
     met = {name: Asked() for name in ("quiet", *kinds)}
     each = -(-scale.changes // scale.rounds)
     for _ in range(scale.rounds):
         with users(ports, RATE, PATH, ours) as quiet:
             time.sleep(scale.seconds)
         met["quiet"] += quiet
-        for name, change in kinds.items():
+        for name, (prepare, change) in kinds.items():
+            prepare()
             with users(ports, RATE, PATH, ours) as asked:
                 for _ in range(each):
                     change()
@@ -63,13 +65,18 @@ def _alternate(scale: Scale, kinds: dict[str, Callable[[], None]], ports: list[i
     return met
 
 
-def _kinds(fleet: Replicas, folder: Path) -> dict[str, Callable[[], None]]:
-    """What one change of each kind does; each leaves the replicas as the next one expects them."""
+def _kinds(fleet: Replicas, folder: Path) -> dict[str, Kind]:
+    """What comes before, and what one change of each kind does.
+
+    Weights change, and sides are switched, between two versions that are loaded: a rollout enters no stage before.
+    """
     old, new = bundle(folder / "old", 1), bundle(folder / "new", 2)
     two = Route(model=MODEL, champion=old, challenger=new, salt="s", rollout="r", guardrails=LIMITS)
     weights, fresh = cycle(WEIGHTS), _fresh(folder)
     sides = cycle((10_000, 0))
-    fleet.follow(two)
+
+    def loaded() -> None:
+        fleet.follow(two)
 
     def weight() -> None:
         fleet.follow(two.model_copy(update={"weight": next(weights)}))
@@ -84,7 +91,11 @@ def _kinds(fleet: Replicas, folder: Path) -> dict[str, Callable[[], None]]:
         fleet.follow(two.model_copy(update={"weight": side}))
         assert fleet.versions() == {new.version if side else old.version}
 
-    return {"weight changes": weight, "hot swaps": swap, "blue-green switches": switch}
+    return {
+        "weight changes": (loaded, weight),
+        "hot swaps": (lambda: None, swap),
+        "blue-green switches": (loaded, switch),
+    }
 
 
 def _fresh(folder: Path) -> Iterator[Arm]:
