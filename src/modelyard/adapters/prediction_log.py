@@ -6,9 +6,10 @@ known more than a day before the first prediction that is read was not an outcom
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from modelyard.core.errors import IntegrityError
 from modelyard.core.window import Window
@@ -18,6 +19,7 @@ from modelyard.ports.predictions import REPORTED
 if TYPE_CHECKING:
     import pandas as pd
 
+T = TypeVar("T")
 _FAR = datetime.fromisoformat("9999-01-01T00:00:00+00:00")
 
 # An outcome is for one request, or for all requests of a key; the last one counts, and a later arrival breaks a tie.
@@ -68,6 +70,9 @@ class ParquetPredictions:
 
     def joined(self, model: str, window: Window, as_of: datetime) -> pd.DataFrame:
         """Requests of the window with the labels known by ``as_of``."""
+        return _steady(lambda: self._joined(model, window, as_of))
+
+    def _joined(self, model: str, window: Window, as_of: datetime) -> pd.DataFrame:
         days = {day.start.date().isoformat() for day in window.split(timedelta(days=1))} | {
             window.end.date().isoformat()
         }
@@ -81,6 +86,9 @@ class ParquetPredictions:
 
     def rollout(self, model: str, rollout: str) -> pd.DataFrame:
         """Requests served under a rollout, with all labels received so far."""
+        return _steady(lambda: self._of_rollout(model, rollout))
+
+    def _of_rollout(self, model: str, rollout: str) -> pd.DataFrame:
         files = sorted((self._root / model / "predictions").glob(f"date=*/*~{rollout}.parquet"))
         return self._query(model, files, datetime.fromisoformat("0001-01-02T00:00:00+00:00"), _FAR, _FAR)
 
@@ -97,6 +105,9 @@ class ParquetPredictions:
 
     def newest(self, model: str) -> datetime | None:
         """The newest event time in the log."""
+        return _steady(lambda: self._newest(model))
+
+    def _newest(self, model: str) -> datetime | None:
         folders = sorted((self._root / model / "predictions").glob("date=*"), reverse=True)
         for folder in folders:
             if files := sorted(folder.glob("*.parquet")):
@@ -139,6 +150,18 @@ class ParquetPredictions:
 def _date(file: Path) -> date:
     """The day of the folder that a file of the log lies in: of the event, or of becoming known."""
     return date.fromisoformat(file.parent.name.removeprefix("date="))
+
+
+def _steady(read: Callable[[], T]) -> T:
+    """What is read; once more when files were merged into others (``log_compaction``) between listing and reading."""
+    import duckdb
+
+    for _ in range(4):
+        try:
+            return read()
+        except duckdb.IOException:
+            continue
+    return read()
 
 
 def _run(query: str, values: dict[str, Any]) -> Any:

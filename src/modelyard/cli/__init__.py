@@ -10,6 +10,7 @@ from modelyard.cli import (
     data,
     demonstration,
     drift,
+    log,
     models,
     overview,
     predict,
@@ -37,6 +38,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(drift.app, name="drift")
 drift.app.command()(replay.replay)
 app.add_typer(rollouts.app, name="rollout")
+app.add_typer(log.app, name="log")
 rollouts.app.command()(simulate.simulate)
 app.command()(overview.status)
 app.command()(demonstration.demo)

@@ -12,7 +12,6 @@ from modelyard.core.verdict import Condition, Measurement, Outcome, Severity, Ve
 from modelyard.rollout.shadow import CALL_MS
 from modelyard.rollout.state import RolloutState
 
-
 CALLS = 50
 """Calls from which on a percentile of them says something; each has the rows of some milliseconds."""
 
