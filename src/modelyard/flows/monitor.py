@@ -23,6 +23,7 @@ from modelyard.drift.policy import DriftPolicy
 from modelyard.drift.quality import measure_quality
 from modelyard.drift.score import score
 from modelyard.flows import parity
+from modelyard.flows.hourly import window_profile
 from modelyard.ports.ledger import Json
 from modelyard.ports.platform import Platform
 from modelyard.release.bundle import read_bundle
@@ -84,7 +85,7 @@ def check(
 
 
 def measure(platform: Platform, model: str, as_of: datetime, policy: DriftPolicy) -> Signals:
-    """Measure everything that the governor looks at; changes nothing.
+    """Measure everything that the governor looks at; changes nothing, but keeps what it counted of each hour.
 
     Only answers of the champion's version count: the quality of another version says nothing about this one.
     """
@@ -100,7 +101,7 @@ def measure(platform: Platform, model: str, as_of: datetime, policy: DriftPolicy
     whole = Window(start=windows[-1].start, end=as_of)
     log = platform.predictions.joined(model, whole, as_of)
     own = log[log["version"] == champion.version]
-    current = count(reference, _within(own, recent))
+    current = window_profile(platform.settings.home / "profiles" / model, reference, own, recent).profile
     quality = [
         m
         for window in windows

@@ -66,6 +66,7 @@ def requests(
     times = pd.DatetimeIndex([start + length * i / max(n, 1) for i in range(n)], tz="UTC").as_unit("us")
     return features(n, seed).assign(
         event_time=times,
+        request_id=[f"{version}-{seed}-{i}" for i in range(n)],
         version=version,
         score=truth + gap,
         label=(rng.random(n) < truth).astype(float),
