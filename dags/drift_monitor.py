@@ -46,7 +46,7 @@ def ask_for_retraining(model: str, checked: dict[str, Any]) -> None:
 @flow(DriftReport)
 def draw_report(model: str, checked: dict[str, Any]) -> None:
     """Draw the report that explains the retraining; it costs more than all checks of a day, so only then."""
-    from modelyard.flows import features, monitor
+    from modelyard.flows import features, monitor, reports
 
     here = platform()
     champion = here.ledger.releases.champion(model)
@@ -58,6 +58,7 @@ def draw_report(model: str, checked: dict[str, Any]) -> None:
         raise AirflowSkipException(str(changed)) from None
     path = monitor.report(here, model, parse_moment(checked["as_of"]), reference)
     offer(context(), DriftReport, report_page(path))
+    reports.keep(here, champion, path)
 
 
 def monitor_dag(model: str) -> DAG:

@@ -105,8 +105,16 @@ def _why_not_yet(asked: Asked, note: str) -> Section:
 def _evidence(asked: Asked, digest: str) -> list[Section]:
     if not digest:
         return []
+    from modelyard.flows.monitor import report_path
+
     decision = asked.platform.ledger.journal.decision(digest)
-    return [parts.decision_section("The governor's decision", decision, good=("retrain",), bad=("page",))]
+    path = report_path(asked.platform.settings.home, asked.model, decision.as_of)
+    otherwise = "not drawn yet; the run of the check draws it beside the retraining"
+    link = parts.report(asked, path, "Evidently's report", otherwise)
+    return [
+        parts.decision_section("The governor's decision", decision, good=("retrain",), bad=("page",)),
+        Section("What it saw", facts=(("as of", At(decision.as_of)), ("drift report", link))),
+    ]
 
 
 def _snapshot(asked: Asked, release: Release) -> list[Section]:

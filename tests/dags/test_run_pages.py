@@ -158,6 +158,18 @@ def test_a_retraining_shows_everything_from_its_reason_to_its_rollout(pages: Pag
     assert "<script" not in page
 
 
+def test_a_retraining_that_drift_asked_for_links_its_drift_report(pages: Pages) -> None:
+    from modelyard.flows.monitor import report_path
+
+    trained(pages, "asset__1")
+    pages.run("retrain", "asset__1")
+    path = report_path(pages.platform.settings.home, "delays", NOW)
+    assert "not drawn yet" in pages.text("retrain", "asset__1")
+    path.parent.mkdir(parents=True)
+    path.write_text("report")
+    assert f'href="../../reports/drift/delays/{path.name}"' in pages.text("retrain", "asset__1")
+
+
 def test_a_retraining_without_a_release_says_so_and_shows_what_is_open(pages: Pages) -> None:
     incident = Incident(
         key="k", model="delays", kind="validation", severity=Severity.BLOCKER, title="quarantined", detail=EVIL,

@@ -110,8 +110,9 @@ def incidents(platform: Platform, model: str, verdicts: Sequence[Verdict], diges
 
 def _sample(rows: pd.DataFrame, most: int) -> pd.DataFrame:
     """Chosen by a hash of the request's id: no order and no seed plays a part."""
-    places = rows["request_id"].map(lambda name: hashlib.sha256(str(name).encode()).hexdigest())
-    return rows.loc[places.sort_values().index[:most]].reset_index(drop=True)
+    hashes = [hashlib.sha256(str(name).encode()).hexdigest() for name in rows["request_id"]]
+    chosen = sorted(range(len(hashes)), key=hashes.__getitem__)[:most]
+    return rows.iloc[chosen].reset_index(drop=True)
 
 
 def _matched(project: Project, sample: pd.DataFrame, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -42,7 +42,8 @@ def test_good_rows_are_admitted_and_documented(flights: ConnectedPlatform, admit
     (decision,) = flights.ledger.journal.decisions(MODEL, "validation", admitted)
     assert decision.action == "admit"
     report = validate(flights, admitted)
-    assert all(v.outcome is Outcome.SUCCESSFUL for v in report.verdicts)
+    first = {v.check for v in report.verdicts if v.outcome is not Outcome.SUCCESSFUL}
+    assert first == {f"DistributionLikeReference({name})" for name in ("distance", "sched_minute")}  # no champion yet
     assert "<html" in Path(report.document).read_text()
 
 
@@ -94,7 +95,7 @@ def test_a_warning_lets_pass_and_is_said(flights: ConnectedPlatform, rows: pd.Da
     validate(flights, content)
     (decision,) = flights.ledger.journal.decisions(MODEL, "validation", content)
     assert decision.action == "admit"
-    assert "Mean" in decision.reasons[-1]
+    assert any("Mean" in reason for reason in decision.reasons)
 
 
 def test_a_vanished_column_is_no_pass(flights: ConnectedPlatform, rows: pd.DataFrame) -> None:
@@ -102,7 +103,8 @@ def test_a_vanished_column_is_no_pass(flights: ConnectedPlatform, rows: pd.DataF
     with pytest.raises(ValidationFailed, match="distance"):
         validate(flights, content)
     (decision,) = flights.ledger.journal.decisions(MODEL, "validation", content)
-    assert {v.outcome for v in decision.verdicts if "distance" in v.check} == {Outcome.ERROR}
+    expected = [v for v in decision.verdicts if "distance" in v.check and v.check.startswith("Expect")]
+    assert {v.outcome for v in expected} == {Outcome.ERROR}
 
 
 def test_what_is_not_validated_yet_is_not_read(flights: ConnectedPlatform, rows: pd.DataFrame) -> None:
