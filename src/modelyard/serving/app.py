@@ -24,7 +24,7 @@ from modelyard.serving.ids import HEADER, request_id, safe
 from modelyard.serving.lane import Reply
 from modelyard.serving.log import Label, Number, PredictionLog
 from modelyard.serving.metrics import Metrics
-from modelyard.serving.requests import microseconds, read_feedback, read_predict
+from modelyard.serving.requests import MOST_GENERATION, microseconds, read_feedback, read_predict
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -53,7 +53,7 @@ class RouteRequest(Value):
     """The body of ``PUT /admin/v1/models/{name}/route``."""
 
     route: Route
-    generation: int = Field(ge=1)
+    generation: int = Field(ge=1, le=MOST_GENERATION)
 
 
 class App:

@@ -11,7 +11,7 @@ from typing import Any
 
 from modelyard.release.signature import Input
 from modelyard.serving.control import Control
-from modelyard.serving.requests import MOST_ROWS, Bounds
+from modelyard.serving.requests import MOST_GENERATION, MOST_ROWS, Bounds
 from modelyard.serving.scorer import Scorer
 
 _ERROR = {"description": "Refused: `{error: {code, message, field, value, accepted, row}}`"}
@@ -29,16 +29,21 @@ def openapi(control: Control) -> dict[str, Any]:
             signature = model.live.champion.scorer.signature
             row = {
                 "type": "object",
-                "required": [signature.key],
-                "properties": {signature.key: {"type": ["string", "integer"]}}
+                "required": [
+                    signature.key,
+                    *(i.name for i in signature.inputs if i.source == "request" and not i.nullable),
+                ],
+                "properties": {signature.key: {"type": ["string", "integer"], "minLength": 1}}
                 | {item.name: _schema(item) for item in signature.inputs},
             }
             paths[f"/v1/models/{name}/predict"] = {"post": _post("Predict one or many rows", _predict(row))}
             paths[f"/v1/models/{name}/feedback"] = {
                 "post": _post("Report outcomes", _feedback(control.declared.get(name, {})))
             }
+        paths |= _admin(name)
     info = {"title": "Modelyard gateway", "version": "1", "description": "Predictions, feedback, health, metrics."}
-    return {"openapi": "3.1.0", "info": info, "paths": paths}
+    schemes = {"token": {"type": "http", "scheme": "bearer"}}
+    return {"openapi": "3.1.0", "info": info, "paths": paths, "components": {"securitySchemes": schemes}}
 
 
 def docs(control: Control, address: str, now: datetime) -> bytes:
@@ -93,6 +98,34 @@ def _post(text: str, schema: dict[str, Any]) -> dict[str, Any]:
     body = {"required": True, "content": {"application/json": {"schema": schema}}}
     refused = dict.fromkeys(("400", "403", "404", "408", "413", "422", "431", "503"), _ERROR)
     return {"summary": text, "requestBody": body, "responses": {"default": {"description": "Answer"}} | refused}
+
+
+def _admin(name: str) -> dict[str, Any]:
+    """The platform's own calls. They want the token, and an edge does not let them through."""
+    arm = {"type": "object", "description": "{release, version, bundle}, or null"}
+    route = {
+        "type": "object",
+        "required": ["model", "champion"],
+        "properties": {
+            "model": {"const": name},
+            "champion": {"anyOf": [arm, {"type": "null"}]},
+            "challenger": {"anyOf": [arm, {"type": "null"}]},
+            "weight": {"type": "integer", "minimum": 0, "maximum": 10_000},
+        },
+    }
+    generation = {"type": "integer", "minimum": 1, "maximum": MOST_GENERATION}
+    wanted = {"type": "object", "required": ["route", "generation"], "additionalProperties": False}
+    wanted |= {"properties": {"route": route, "generation": generation}}
+    calls = {
+        "route": {"put": _post("Follow this route", wanted)},
+        "probe": {"post": _post("Ask the challenger", _predict({"type": "object"}))},
+        "state": {"get": {"summary": "What this replica does", "responses": {"200": {"description": "It"}}}},
+    }
+    for call in calls.values():
+        for operation in call.values():
+            operation["security"] = [{"token": []}]
+            operation["responses"] |= dict.fromkeys(("401", "403", "404", "409"), _ERROR)
+    return {f"/admin/v1/models/{name}/{verb}": call for verb, call in calls.items()}
 
 
 def _predict(row: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,8 @@ import msgspec
 from modelyard.serving.errors import Refusal, invalid
 
 MOST_ROWS = 1000
+MOST_GENERATION = 2**63 - 1
+"""What the ledger can count to. Past it a replica would take no other route for ever."""
 Bounds = tuple[float, float]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNTIL_US = round((datetime(2200, 1, 1, tzinfo=UTC) - _EPOCH).total_seconds()) * 1_000_000
