@@ -12,6 +12,8 @@ from modelyard.cli.output import AsJson, Model, console, emit_json, emit_table, 
 from modelyard.cli.session import platform_of
 from modelyard.core.errors import NotFound
 from modelyard.flows import rollout as flows
+from modelyard.flows.drill import drill as rehearse
+from modelyard.flows.drill import drills
 from modelyard.rollout.display import COLUMNS, LABEL, for_people, table
 from modelyard.rollout.state import RolloutState
 
@@ -75,6 +77,9 @@ def history(model: Model, as_json: AsJson = False) -> None:
         ]
         columns = ("rollout", "strategy", "version", "status", "stages", "looks", "decided by", "reason")
         emit_table(f"Rollouts of {model}", columns, rows, empty="An approved release starts one.")
+        if rehearsed := drills(here, model):
+            times = [(f"{e.at:%Y-%m-%d %H:%M:%S}", e.actor, e.action, e.reason) for e in rehearsed]
+            emit_table(f"Rollback drills of {model}", ("at (UTC)", "by", "what", "how"), times, empty="")
 
 
 @app.command()
@@ -111,6 +116,20 @@ def revert(model: Model, why: Why, to: To = None, by: By = "") -> None:
     """
     with reported():
         _say(flows.revert(platform_of(model), model, by or _me(), why, datetime.now(UTC), to=to))
+
+
+@app.command()
+def drill(model: Model, by: By = "") -> None:
+    """Go back to the champion before and forward again on every replica, probe each, and record how long it took.
+
+    Refused while a rollout is open. Nothing is quarantined; the champion stays.
+
+    Example: modelyard rollout drill flight_delay
+    """
+    with reported():
+        done = rehearse(platform_of(model), model, by or _me(), lambda: datetime.now(UTC))
+        console.print(f"{model}: {done.reason}", markup=False, highlight=False)
+        console.print(f"Next: `modelyard rollout history {model}` shows all drills.")
 
 
 @app.command()
