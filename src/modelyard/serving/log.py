@@ -38,7 +38,6 @@ from modelyard.serving.log_rows import (
     DAY_US,
     Answered,
     Label,
-    Names,
     Number,
     answered_columns,
     label_columns,
@@ -48,7 +47,13 @@ from modelyard.serving.records import answered_record, outcomes_record, read_rec
 
 _log = logging.getLogger(__name__)
 __all__ = ["Answered", "Label", "Number", "PredictionLog"]
+Table = dict[str, Any]
+"""Columns by name."""
+Work = tuple[int, Callable[[], None]]
+"""So many rows, and what writes them."""
 MOST_BUFFERED = 200_000
+MOST_AT_ONCE = 4096
+"""Rows of which the event loop makes columns, at a microsecond each; of more, the writing thread does."""
 FILES_S = 2.0
 """Most seconds between two files where rows are in the journal first."""
 
@@ -153,7 +158,10 @@ class PredictionLog:
         if self._journal is not None:
             self._journal.rotate()
         if buffer.rows:
-            self._submit(lambda: self._write(buffer), buffer.rows, buffer.ahead)
+            # Columns are made here where there are not too many: the writing thread would make them while the event
+            # loop waits for the GIL again and again, which costs more than it spares. Files are written without it.
+            works = self._works(buffer, now=buffer.rows <= MOST_AT_ONCE)
+            self._submit(lambda: _write_all(works), buffer.rows, buffer.ahead)
         self.on_flush()
 
     async def close(self) -> None:
@@ -185,7 +193,7 @@ class PredictionLog:
             except ValueError:
                 _log.exception("%s is left as it is", path)
                 continue
-            if not self._write(buffer):
+            if not _write_all(self._works(buffer, now=False)):
                 path.unlink()
                 rows += sum(len(a.keys) for a in buffer.answered) + len(buffer.labels) + len(buffer.numbers)
         if rows:
@@ -225,14 +233,18 @@ class PredictionLog:
         if error is not None:
             _log.error("prediction log: %d rows could not be written: %s", rows, error)
 
-    def _write(self, buffer: _Buffer) -> list[int]:
-        """Write each group to a file of its own; one that fails costs nobody else's rows."""
+    def _works(self, buffer: _Buffer, *, now: bool) -> list[Work]:
+        """A file for each group, with its number of rows; its columns are made ``now`` or when it is written."""
         groups: dict[tuple[Any, ...], list[Answered]] = defaultdict(list)
         for answered in buffer.answered:
             for day, rows in answered.by_day():
                 groups[rows.model, rows.rollout, day, rows.version, rows.names].append(rows)
-        works: list[tuple[int, Callable[[], None]]] = [
-            (sum(len(a.keys) for a in batch), partial(self._write_answered, model, rollout, day, names, batch))
+        tables: list[tuple[int, Callable[[], Table], tuple[str, str, int, str]]] = [
+            (
+                sum(len(a.keys) for a in batch),
+                partial(answered_columns, batch, names),
+                (model, "predictions", day, f"~{rollout}.parquet"),
+            )
             for (model, rollout, day, _, names), batch in groups.items()
         ]
         for kind, reported, made in (
@@ -242,25 +254,33 @@ class PredictionLog:
             by_day: dict[tuple[str, int], list[Any]] = defaultdict(list)
             for one in reported:
                 by_day[one.model, one.known_us // DAY_US].append(one)
-            works += [
-                (len(some), partial(self._write_reported, kind, made, *group, some)) for group, some in by_day.items()
+            tables += [
+                (len(some), partial(made, some), (model, kind, day, ".parquet"))
+                for (model, day), some in by_day.items()
             ]
-        return [rows for rows, work in works if not _done(work, rows)]
+        made_how = _made if now else lambda table: table
+        return [(rows, partial(self._write_table, made_how(table), *place)) for rows, table, place in tables]
 
-    def _write_answered(
-        self, model: str, rollout: str, day: int, names: tuple[Names, Names], batch: Sequence[Answered]
-    ) -> None:
-        path = self._path(model, "predictions", f"date={_date(day)}", f"~{rollout}.parquet")
-        _write_table(path, answered_columns(batch, names))
-
-    def _write_reported(
-        self, kind: str, made: Callable[[Any], dict[str, Any]], model: str, day: int, reported: Sequence[Any]
-    ) -> None:
-        _write_table(self._path(model, kind, f"date={_date(day)}", ".parquet"), made(reported))
+    def _write_table(self, table: Callable[[], Table], model: str, kind: str, day: int, suffix: str) -> None:
+        _write_table(self._path(model, kind, f"date={_date(day)}", suffix), table())
 
     def _path(self, model: str, kind: str, folder: str, suffix: str) -> Path:
         name = f"{self._replica}-{self._start}-{next(self._numbers):08d}{suffix}"
         return self._root / model / kind / folder / name
+
+
+def _write_all(works: Sequence[Work]) -> list[int]:
+    """Write each file; one that fails costs nobody else's rows. Returns the rows of those that failed."""
+    return [rows for rows, work in works if not _done(work, rows)]
+
+
+def _made(table: Callable[[], Table]) -> Callable[[], Table]:
+    """The same, made already; one that cannot be made fails where it is written."""
+    try:
+        made = table()
+    except Exception:  # noqa: BLE001  one bad row must neither stop the gateway nor take other rows with it
+        return table
+    return lambda: made
 
 
 def _done(work: Callable[[], None], rows: int) -> bool:
