@@ -173,8 +173,8 @@ async def test_a_challenger_that_fails_is_charged_and_the_champion_answers(
     answers = await replica.ask(*(one(n, distance=9000) for n in range(5)))
     assert {(status, answer["version"], answer["variant"]) for status, answer in answers} == {(200, 1, "champion")}
     counts = replica.state()
-    assert counts["challenger"] == {"rows": 5, "errors": 5, "dropped_pairs": 0}
-    assert counts["champion"] == {"rows": 0, "errors": 0, "dropped_pairs": 0}
+    assert counts["challenger"] == {"rows": 5, "errors": 5, "dropped_pairs": 0, "repeats": 0, "failed_repeats": 0}
+    assert counts["champion"] == {"rows": 0, "errors": 0, "dropped_pairs": 0, "repeats": 0, "failed_repeats": 0}
     assert counts[f"guard.{guard}"]["failures"] > 0
     frame = await replica.stop()
     assert len(frame) == 5
@@ -202,7 +202,7 @@ async def test_rows_that_the_challenger_was_never_asked_count_neither_way(replic
     challenger.batcher.thread._queue_rows = 1
     assert {answer["variant"] for _, answer in await replica.ask(one(3), one(4), one(5))} == {"champion"}
     counts = replica.state()
-    assert counts["challenger"] == {"rows": 2, "errors": 0, "dropped_pairs": 0}
+    assert counts["challenger"] == {"rows": 2, "errors": 0, "dropped_pairs": 0, "repeats": 0, "failed_repeats": 0}
     assert counts["guard.error_rate"]["failures"] == 0
     assert (await replica.stop())["error"].str.contains("not asked").tolist() == [False] * 2 + [True] * 3
 
