@@ -19,7 +19,6 @@ CASES = {
     "canary, bad": ("canary", "worse", "rolled_back"),
     "blue_green": ("blue_green", "alike", "promoted"),
     "shadow": ("shadow", "alike", "concluded"),
-    "shadow, bad": ("shadow", "worse", "rolled_back"),
     "ab_test": ("ab_test", "alike", "promoted"),
     "fast_track": ("fast_track", "better", "promoted"),
 }

@@ -184,7 +184,7 @@ def test_whatever_happens(strategy: str) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=25, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck),
+            max_examples=15, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck),
             derandomize=True, phases=[Phase.generate],
         ),
     )  # fmt: skip
