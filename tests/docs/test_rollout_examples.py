@@ -24,7 +24,8 @@ def test_an_example_is_a_policy(example: str, profile: str, tmp_path: Path) -> N
     policy = load_rollout_policy(Settings.from_env(given), "flight_delay")
     asked = yaml.safe_load(example)["models"]["flight_delay"]
     assert policy.strategy == asked.get("strategy", "canary")
-    assert [stage.weight for stage in policy.stages] == [stage["weight"] for stage in asked["stages"]]
+    if "stages" in asked:
+        assert [stage.weight for stage in policy.stages] == [stage["weight"] for stage in asked["stages"]]
 
 
 def test_each_strategy_has_an_example() -> None:

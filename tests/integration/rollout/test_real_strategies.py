@@ -56,12 +56,14 @@ def platform(tmp_path: Path, replicas: list[Gateway], ledger_engine: Engine, mod
 
 
 def ask(model: str, replicas: list[Gateway], n: int, name: str, **changes: Any) -> set[int]:
-    """Every replica is asked about ``n`` rows, one at a time; all are answered, by these versions."""
+    """Every replica is asked about ``n`` rows of ten days, one at a time; all are answered, by these versions."""
 
     def one(gateway: Gateway) -> set[int]:
         found = set()
         for number in range(n):
-            answer = gateway.predict(model, rows=[ROW | {"flight": f"{gateway.replica}-{name}-{number}"} | changes])
+            day = (datetime.now(UTC) - timedelta(days=number % 10)).isoformat()
+            row = ROW | {"flight": f"{gateway.replica}-{name}-{number}"} | changes
+            answer = gateway.predict(model, rows=[row], event_time=day)
             assert answer.status_code == 200, answer.text
             found.add(answer.json()["predictions"][0]["version"])
         return found
