@@ -96,7 +96,26 @@ async def test_rows_that_the_challenger_was_never_asked_count_neither_way(contro
     before.batcher.thread._queue_rows = 0
     answer = await served.predict(PredictRequest(rows=[ROW, ROW]))
     assert answer["variant"] == "champion"
-    assert control.state(MODEL).counts["challenger"] == {"rows": 1, "errors": 0, "dropped_pairs": 0}
+    counts = control.state(MODEL).counts["challenger"]
+    assert counts == {"rows": 1, "errors": 0, "dropped_pairs": 0, "repeats": 0, "failed_repeats": 0}
+
+
+async def test_the_rows_of_one_request_are_told_from_requests(control: Control) -> None:
+    served = control.find(MODEL)
+    assert served.live is not None
+    await control.apply(served.live.route.model_copy(update={"weight": 10_000}), 2)
+    await served.predict(PredictRequest(rows=[ROW, ROW, ROW]))
+    await served.predict(PredictRequest(rows=[ROW]))
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("broken")
+
+    challenger_of(served).batcher.submit = broken
+    await served.predict(PredictRequest(rows=[ROW, ROW]))
+    counts = control.state(MODEL).counts
+    assert {key: counts["challenger"][key] for key in ("rows", "repeats", "errors", "failed_repeats")} == {
+        "rows": 6, "repeats": 3, "errors": 2, "failed_repeats": 1,
+    }  # fmt: skip
 
 
 async def test_a_version_that_was_loaded_anew_keeps_its_record(control: Control) -> None:
