@@ -207,15 +207,32 @@ def _inputs(signals: Signals, rule: InputRule) -> Verdict:
 def _shift(signals: Signals, rule: InputRule) -> Verdict:
     """The naive check, kept as a reason to look. Seasonal features fail it in every week."""
     watched = [m for m in _watched(signals.inputs, {"psi"}, rule) if m.value is not None and m.n >= rule.min_rows]
-    over = sorted((m for m in watched if _value(m) >= rule.watch_psi), key=_value, reverse=True)
+    learnt = {m.slice: _value(m) for m in signals.inputs if m.name == "psi_threshold" and rule.shift == "held_out"}
+    over = sorted(
+        (m for m in watched if (_value(m) > learnt[m.slice] if m.slice in learnt else _value(m) >= rule.watch_psi)),
+        key=_value,
+        reverse=True,
+    )
     bound = Condition(direction="below", bound=rule.watch_psi)
     if not watched:
         return _verdict(SHIFT, Outcome.INCONCLUSIVE, f"fewer than {rule.min_rows} requests: no PSI", condition=bound)
+    if learnt:
+        return _shift_learnt(watched, over, learnt)
     top = ", ".join(f"{_feature(m)} {_value(m):.2f}" for m in (over or watched)[:3])
     if not over:
         return _verdict(SHIFT, Outcome.SUCCESSFUL, f"PSI below {rule.watch_psi:g} everywhere ({top})", condition=bound)
     reason = f"PSI at least {rule.watch_psi:g} for {len(over)} of {len(watched)} features ({top}): no reason to retrain"
     return _verdict(SHIFT, Outcome.FAILED, reason, *over[:10], condition=bound, severity=Severity.WARNING)
+
+
+def _shift_learnt(watched: list[Measurement], over: list[Measurement], learnt: dict[str, float]) -> Verdict:
+    """Against thresholds of each feature's own, learnt from the reference's weeks (``drift.thresholds``)."""
+    if not over:
+        return _verdict(SHIFT, Outcome.SUCCESSFUL, f"PSI of {len(watched)} features as in the reference's own weeks")
+    weeks = [f" (its weeks: {learnt[m.slice]:.2f})" if m.slice in learnt else "" for m in over]
+    top = ", ".join(f"{_feature(m)} {_value(m):.2f}{own}" for m, own in zip(over[:3], weeks, strict=False))
+    beyond = f"PSI beyond the reference's own weeks for {len(over)} of {len(watched)} features: {top}"
+    return _verdict(SHIFT, Outcome.FAILED, f"{beyond}: no reason to retrain", *over[:10], severity=Severity.WARNING)
 
 
 def _calibration(signals: Signals, history: History, policy: DriftPolicy) -> Verdict:

@@ -73,8 +73,13 @@ class GainRule(Policy):
 
 
 class InputRule(Policy):
-    """Drift of inputs and scores. A PSI alone asks for a look, never for a retraining; broken inputs page a person."""
+    """Drift of inputs and scores. A PSI alone asks for a look, never for a retraining; broken inputs page a person.
 
+    ``shift``: from where on a PSI asks for a look. "held_out": from each feature's own threshold, learnt from the weeks
+    of the reference; ``watch_psi`` for a feature without one. "fixed": from ``watch_psi``.
+    """
+
+    shift: Literal["held_out", "fixed"] = "held_out"
     watch_psi: float = Field(default=0.2, gt=0)
     page_missing_rise: float = Field(default=0.3, gt=0, le=1)
     page_unseen: float = Field(default=0.2, gt=0, le=1)
@@ -132,6 +137,12 @@ class DriftPolicy(Policy):
         """The policies that are tried beside this one, by name."""
         own = self.model_dump(mode="json", exclude={"dry_run"})
         return {name: DriftPolicy.model_validate(_over(own, changes)) for name, changes in self.dry_run.items()}
+
+    @property
+    def gain_wanted(self) -> GainRule | None:
+        """By which rule the gain is estimated: the one in force, or the first tried beside it; None: nobody asks."""
+        asking = (p.gain for p in (self, *self.beside.values()) if p.retrain_on == "gain")
+        return next(asking, None)
 
 
 def _over(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

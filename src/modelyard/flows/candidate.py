@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 from modelyard.config.project import Project
 from modelyard.core.digest import digest_json
 from modelyard.core.errors import ConfigError
+from modelyard.core.profile import SCORE
 from modelyard.core.records import Snapshot
 from modelyard.drift.edges import fit_profile
-from modelyard.core.profile import SCORE, Profile
+from modelyard.drift.thresholds import MIN_WEEKS, fit_thresholds, weekly
 from modelyard.release.encode import category, encode, probability
 from modelyard.release.provenance import environment_digest, source_digest
 from modelyard.release.score import Example, OnnxModel
@@ -101,7 +102,7 @@ def make_candidate(
         "signature.json": _json(signature),
         "calibration.json": _json(trained.calibration),
         "example.json": _json(example_of(signature, trained, onnx, seen)),
-        "profile.json": _json(_profile(project, trained, seen)),
+        **_reference(project, trained, seen),
     }
     parts = recipe.parts | {
         "training_frame": frame_digest,
@@ -136,10 +137,14 @@ def _rows_seen(project: Project, frame: pd.DataFrame, trained: Trained) -> pd.Da
     return frame[seen & frame[label.column].notna().to_numpy()]
 
 
-def _profile(project: Project, trained: Trained, rows: pd.DataFrame) -> Profile:
+def _reference(project: Project, trained: Trained, rows: pd.DataFrame) -> dict[str, bytes]:
+    """What drift is measured against; without thresholds where the weeks are too few to bear any."""
     scored = rows.assign(**{SCORE: trained.score(rows)})
     numeric = (*project.spec.of(kind="numeric"), SCORE)
-    return fit_profile(scored, numeric=numeric, categorical=project.spec.of(kind="categorical"))
+    profile = fit_profile(scored, numeric=numeric, categorical=project.spec.of(kind="categorical"))
+    weeks = weekly(profile, scored, project.spec.source.event_time)
+    thresholds = {"thresholds.json": _json(fit_thresholds(weeks))} if len(weeks) >= MIN_WEEKS else {}
+    return {"profile.json": _json(profile), **thresholds}
 
 
 def _architecture(project: Project, params: TrainParams) -> str:

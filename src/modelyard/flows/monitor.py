@@ -6,15 +6,16 @@ for the same moment and run gives the decision that was recorded.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelyard.config.policies import load_policy
-from modelyard.core.errors import EvidenceMissing, NotFound
+from modelyard.core.errors import Conflict, EvidenceMissing, NotFound
 from modelyard.core.profile import Profile
 from modelyard.core.records import AuditEvent, Incident, Release
-from modelyard.core.verdict import Decision, Outcome, Severity, Verdict
+from modelyard.core.verdict import Decision, Measurement, Outcome, Severity, Verdict
 from modelyard.core.window import Window
 from modelyard.drift import governor
 from modelyard.drift.counts import count
@@ -22,8 +23,10 @@ from modelyard.drift.governor import History, Past, Signals
 from modelyard.drift.policy import DriftPolicy
 from modelyard.drift.quality import measure_quality
 from modelyard.drift.score import score
+from modelyard.drift.thresholds import Thresholds
 from modelyard.flows import parity
 from modelyard.flows.hourly import window_profile
+from modelyard.flows.gain import measure_gains
 from modelyard.ports.ledger import Json
 from modelyard.ports.platform import Platform
 from modelyard.release.bundle import read_bundle
@@ -69,6 +72,7 @@ def check(
     # Before the champion is read: a rollout that ends meanwhile must not leave the old champion without one.
     rollout = platform.ledger.rollouts.current(model) or ""
     signals = measure(platform, model, as_of, policy)
+    signals = _with_gains(platform, signals, policy, earlier)
     past = _past(platform, model, earlier, as_of)
     history = History(past=past, retraining_open=retraining_open, rollout_open=rollout)
     decision = governor.decide(signals, history, policy, as_of)
@@ -80,7 +84,8 @@ def check(
     parity.incidents(platform, model, compared, decision.digest, now)
     _audit(platform, decision, earlier, run_key, now)
     if not _asked_already(earlier, as_of):
-        journal.check(model, as_of, _row(signals, decision, run_key))
+        tried = {name: governor.decide(signals, history, beside, as_of) for name, beside in policy.beside.items()}
+        journal.check(model, as_of, _row(signals, decision, run_key, tried))
     return decision
 
 
@@ -95,7 +100,7 @@ def measure(platform: Platform, model: str, as_of: datetime, policy: DriftPolicy
     if champion.as_of > as_of:
         known = f"version {champion.version} was trained as of {champion.as_of}, after {as_of}"
         raise EvidenceMissing(f"{known}: a moment that no check recorded can no longer be judged")
-    reference, signature = _reference(platform, champion)
+    reference, signature, thresholds = _reference(platform, champion)
     windows = policy.windows.before(as_of)
     recent = Window.last(timedelta(hours=policy.windows.length_hours), as_of)
     whole = Window(start=windows[-1].start, end=as_of)
@@ -122,7 +127,7 @@ def measure(platform: Platform, model: str, as_of: datetime, policy: DriftPolicy
         newest_label=_moment(own.loc[own["label"].notna(), "label_at"]),
         requests=current.n,
         quality=tuple(quality),
-        inputs=score(reference, current, window=recent, subject=champion.digest),
+        inputs=(*score(reference, current, window=recent, subject=champion.digest), *thresholds),
         reference=reference.digest,
     )
 
@@ -156,7 +161,7 @@ def report(platform: Platform, model: str, as_of: datetime, reference: pd.DataFr
     champion = platform.ledger.releases.champion(model)
     if champion is None:
         raise NotFound("champion", model, hint="there is nothing to compare with yet.")
-    profile, signature = _reference(platform, champion)
+    profile, signature, _ = _reference(platform, champion)
     window = Window.last(timedelta(hours=policy.windows.length_hours), as_of)
     log = platform.predictions.joined(model, window, as_of)
     current = log[log["version"] == champion.version]
@@ -172,9 +177,15 @@ def report(platform: Platform, model: str, as_of: datetime, reference: pd.DataFr
     )
 
 
-def _reference(platform: Platform, champion: Release) -> tuple[Profile, Signature]:
-    bundle = read_bundle(platform.ledger.releases.bundle(champion.digest), champion.digest)
-    return Profile.from_json(bundle.files["profile.json"]), Signature.from_json(bundle.files["signature.json"])
+def _reference(platform: Platform, champion: Release) -> tuple[Profile, Signature, tuple[Measurement, ...]]:
+    """The champion's profile, its signature, and the thresholds of its features, which an early version may lack."""
+    files = read_bundle(platform.ledger.releases.bundle(champion.digest), champion.digest).files
+    profile = Profile.from_json(files["profile.json"])
+    learnt = Thresholds.from_json(files["thresholds.json"]) if "thresholds.json" in files else None
+    if learnt is not None and learnt.bins != profile.bins_digest:
+        raise Conflict(f"the thresholds of version {champion.version} are of other bins than its profile")
+    measured = learnt.measurements() if learnt else ()
+    return profile, Signature.from_json(files["signature.json"]), measured
 
 
 def _within(rows: pd.DataFrame, window: Window) -> pd.DataFrame:
@@ -224,8 +235,20 @@ def _past(platform: Platform, model: str, earlier: list[Json], as_of: datetime) 
     return tuple(p for p in rows if p.at <= as_of)
 
 
-def _row(signals: Signals, decision: Decision, run_key: str) -> Json:
-    """One row of history: plain numbers that can be plotted."""
+def _with_gains(platform: Platform, signals: Signals, policy: DriftPolicy, earlier: list[Json]) -> Signals:
+    """The signals with what a retraining would have gained, if a policy asks; the newest check knows earlier steps."""
+    champion, rule = platform.ledger.releases.champion(signals.model), policy.gain_wanted
+    if rule is None or champion is None or champion.digest != signals.champion:
+        return signals
+    before = [row for row in earlier if row["as_of"] < signals.as_of.isoformat()]
+    kept = before[-1]["signals"].get("gains", []) if before else []
+    known = [Measurement.model_validate(m) for m in kept]
+    gains = measure_gains(platform, champion, rule, known, signals.as_of, policy.windows.settle_hours)
+    return signals.model_copy(update={"gains": gains})
+
+
+def _row(signals: Signals, decision: Decision, run_key: str, tried: Mapping[str, Decision]) -> Json:
+    """One row of history: plain numbers that can be plotted; ``dry_run`` has what policies beside would have done."""
     newest: dict[str, Any] = {}
     for m in reversed(signals.quality):
         newest |= {m.name: m.value}
@@ -246,6 +269,8 @@ def _row(signals: Signals, decision: Decision, run_key: str) -> Json:
         # Named only when features were compared: the next comparison is due some hours after it.
         "parity": {v.check: v.outcome.value for v in decision.verdicts if v.check in parity.CHECKS},
         "psi": psi,
+        "gain": next((m.value for m in reversed(signals.gains)), None),
+        "dry_run": {name: {"action": d.action, "reasons": list(d.reasons)} for name, d in tried.items()},
         "psi_max": max((v for v in psi.values() if v is not None), default=None),
     }
 

@@ -71,6 +71,7 @@ def test_a_release_is_recorded_with_everything_that_made_it(
     assert {"params", "training_frame", "environment", "architecture", "evaluation_window"} <= set(first.parts)
     assert set(first.files) == {
         "model.onnx", "weights.safetensors", "signature.json", "calibration.json", "example.json", "profile.json",
+        "thresholds.json",
     }  # fmt: skip
 
 
