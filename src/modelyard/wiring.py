@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from functools import cached_property
+from pathlib import Path
 
 from modelyard.config.project import load_project
 from modelyard.config.settings import Settings
@@ -14,6 +15,7 @@ from modelyard.ports.features import Features
 from modelyard.ports.fleet import Edge, Fleet
 from modelyard.ports.ledger import Ledger
 from modelyard.ports.predictions import Predictions
+from modelyard.ports.profiler import Profiler
 from modelyard.ports.reports import Reports
 from modelyard.ports.tracking import Tracking
 
@@ -92,6 +94,13 @@ class ConnectedPlatform:
         return ParquetPredictions(self.settings.prediction_log)
 
     @cached_property
+    def profiler(self) -> Profiler:
+        """Arrow and DuckDB, on files."""
+        from modelyard.adapters.local_profiler import LocalProfiler
+
+        return LocalProfiler()
+
+    @cached_property
     def reports(self) -> Reports:
         """Evidently."""
         from modelyard.adapters.evidently_report import EvidentlyReports
@@ -106,3 +115,14 @@ class ConnectedPlatform:
 def connect(settings: Settings | None = None) -> ConnectedPlatform:
     """The platform that these settings (by default the environment's) describe; nothing is contacted yet."""
     return ConnectedPlatform(settings or Settings.from_env())
+
+
+def profiler_of(database: str) -> Profiler:
+    """The engine that counts where this database is: ``postgresql://...``, or the path of a DuckDB file."""
+    if database.startswith("postgresql"):
+        from modelyard.adapters.postgres_profiler import PostgresProfiler
+
+        return PostgresProfiler(database)
+    from modelyard.adapters.local_profiler import LocalProfiler
+
+    return LocalProfiler(Path(database))

@@ -1,4 +1,4 @@
-"""Profiles counted straight from Parquet files: the quickest way (docs/adr says how much), for whole files.
+"""Profiles counted straight from Parquet files: the quickest way for whole files (docs/adr/0038).
 
 Columns are read one by one and row group by row group, by several threads, and counted by ``drift.counts`` itself.
 """

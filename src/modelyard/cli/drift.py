@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,8 +11,11 @@ import typer
 from modelyard.cli.output import AsJson, Model, console, emit_json, emit_table, reported
 from modelyard.cli.output import moment as given
 from modelyard.cli.session import platform, platform_of
-from modelyard.core.errors import EvidenceMissing
+from modelyard.core.errors import ConfigError, EvidenceMissing
 from modelyard.flows import monitor, parity
+from modelyard.flows import profile as profiles
+from modelyard.ports.profiler import Rows
+from modelyard.wiring import profiler_of
 
 app = typer.Typer(help="Drift checks and the retrain governor.", no_args_is_help=True)
 AsOf = Annotated[str | None, typer.Option(help="Look from this moment (ISO 8601); by default from now.")]
@@ -68,6 +72,37 @@ def explain(model: Model) -> None:
             raise EvidenceMissing(f"{model} has not been checked yet; the monitoring DAG checks it each hour")
         console.print(f"as of {found[-1].as_of:%Y-%m-%d %H:%M} UTC", highlight=False)
         console.print(monitor.explain(found[-1]), markup=False, highlight=False)
+
+
+@app.command()
+def compare(
+    model: Model,
+    files: Annotated[list[Path] | None, typer.Option("--file", help="A Parquet file; may be given again.")] = None,
+    table: Annotated[str, typer.Option(help="A table of the database, as NAME or SCHEMA.NAME.")] = "",
+    database: Annotated[str, typer.Option(help="Where the table lies: postgresql://... or a DuckDB file.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Compare rows, counted where they lie, with what the champion was trained on.
+
+    Example: modelyard drift compare flight_delay --file today.parquet
+    """
+    with reported():
+        if bool(files) == bool(table) or (table and not database):
+            raise ConfigError("--file, --table", table, "files, or a table together with --database")
+        rows = Rows(files=tuple(map(str, files or ())), table=table)
+        found = profiles.compare(platform(), model, rows, profiler_of(database) if database else None)
+        if as_json:
+            emit_json(found.to_dict())
+            return
+        odd = {"vanished": found.counted.vanished, "changed type": found.counted.retyped, "new": found.counted.added}
+        for what, names in odd.items():
+            if names:
+                console.print(f"{what}: {', '.join(names)}", markup=False, highlight=False)
+        values = {(m.slice.removeprefix("feature="), m.name): m.value for m in found.scores}
+        measures = ("psi", "jensen_shannon", "cramers_v", "ks", "missing_rise", "invalid_rate", "unseen_rate")
+        lines = [(f, *(_number(values.get((f, name))) for name in measures)) for f in found.counted.profile.names]
+        title = f"{found.counted.profile.n} rows against {model} v{found.version}"
+        emit_table(title, ("feature", *measures), lines, empty="The reference has no features.")
 
 
 @app.command("parity")

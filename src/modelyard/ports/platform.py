@@ -11,6 +11,7 @@ from modelyard.ports.features import Features
 from modelyard.ports.fleet import Edge, Fleet
 from modelyard.ports.ledger import Ledger
 from modelyard.ports.predictions import Predictions
+from modelyard.ports.profiler import Profiler
 from modelyard.ports.reports import Reports
 from modelyard.ports.tracking import Tracking
 
@@ -44,6 +45,9 @@ class Platform(Protocol):
 
     @property
     def predictions(self) -> Predictions: ...
+
+    @property
+    def profiler(self) -> Profiler: ...
 
     @property
     def reports(self) -> Reports: ...
