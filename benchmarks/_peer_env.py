@@ -56,7 +56,7 @@ def mlserver(folder: Path, graph: bytes) -> AbstractContextManager[Server]:
     port, home = free_port(), _home(folder, "mlserver", graph)
     settings = {"host": "127.0.0.1", "http_port": port, "grpc_port": free_port(), "metrics_port": free_port()}
     settings |= {"debug": False, "parallel_workers": 0, "metrics_dir": str(home)}
-    model = {"name": "bench", "implementation": "mlserver_runtime.Bench", "max_batch_size": 64, "max_batch_time": 0.001}
+    model = {"name": "bench", "implementation": "mlserver_runtime.Bench"}
     (home / "settings.json").write_text(json.dumps(settings))
     (home / "model-settings.json").write_text(json.dumps(model))
     command = [str(environment() / "mlserver"), "start", str(home)]

@@ -1,7 +1,8 @@
 """The graph as a BentoML service.
 
 As BentoML's documentation has it for production: ``bentoml serve`` without ``--development``, adaptive batching
-(``batchable=True``, one array of rows, which is what it batches), one worker as by default. One worker because the
+(``batchable=True``, one array of rows, which is what it batches; without it half as many are answered), one worker as
+by default. One worker because the
 gateway, too, is one process here; both are scaled out by more of them. Runs in the peers' environment: it imports
 nothing of the platform.
 """
