@@ -118,7 +118,9 @@ def _conclude(
     if asking:
         action, restraint = _restrain(signals, history, policy)
         return action, [*asking, *restraint]
-    concerns = [v.reason for v in verdicts if v.outcome is not Outcome.SUCCESSFUL]
+    # A gain that only a policy beside this one asks for is evidence here and no concern.
+    counted = [v for v in verdicts if v.check != GAIN or policy.retrain_on == GAIN]
+    concerns = [v.reason for v in counted if v.outcome is not Outcome.SUCCESSFUL]
     return ("watch", concerns) if concerns else ("nothing", [by_check[CALIBRATION].reason])
 
 

@@ -25,8 +25,8 @@ from modelyard.drift.quality import measure_quality
 from modelyard.drift.score import score
 from modelyard.drift.thresholds import Thresholds
 from modelyard.flows import parity
-from modelyard.flows.hourly import window_profile
 from modelyard.flows.gain import measure_gains
+from modelyard.flows.hourly import window_profile
 from modelyard.ports.ledger import Json
 from modelyard.ports.platform import Platform
 from modelyard.release.bundle import read_bundle
@@ -244,7 +244,7 @@ def _with_gains(platform: Platform, signals: Signals, policy: DriftPolicy, earli
     kept = before[-1]["signals"].get("gains", []) if before else []
     known = [Measurement.model_validate(m) for m in kept]
     gains = measure_gains(platform, champion, rule, known, signals.as_of, policy.windows.settle_hours)
-    return signals.model_copy(update={"gains": gains})
+    return Signals.model_validate({**dict(signals), "gains": gains})
 
 
 def _row(signals: Signals, decision: Decision, run_key: str, tried: Mapping[str, Decision]) -> Json:

@@ -96,6 +96,25 @@ def test_a_retraining_skipped_because_the_champion_changed_costs_no_cool_down(
     assert monitor.check(served, MODEL, NOW + timedelta(hours=1), run_key="r2").action == action
 
 
+def test_policies_beside_say_what_they_would_have_done_and_nobody_acts(served: Here) -> None:
+    with_gap(served, 0.1)
+    decision = monitor.check(served, MODEL, NOW, run_key="r1")
+    row = served.ledger.journal.checks(MODEL)[0]
+    assert row["dry_run"]["gain"]["action"] == "retrain"  # without an estimate the gap decides there too
+    assert "gain from retraining is unknown" in "; ".join(row["dry_run"]["gain"]["reasons"])
+    assert len(served.ledger.journal.decisions(MODEL, "governor")) == 1
+    assert row["decision"] == decision.digest
+    assert served.actions() == ["drift.retrain"]
+
+
+def test_a_step_that_cannot_be_measured_says_why_and_is_not_tried_again(served: Here) -> None:
+    monitor.check(served, MODEL, NOW, run_key="r1")
+    gains = served.ledger.journal.checks(MODEL)[0]["signals"]["gains"]
+    assert [g["why"] for g in gains] == ["version 1 does not name the frame that it was trained on"] * 2
+    monitor.check(served, MODEL, NOW + timedelta(hours=1), run_key="r2")
+    assert served.ledger.journal.checks(MODEL)[1]["signals"]["gains"] == gains
+
+
 def test_none_while_a_retraining_runs_or_a_rollout_is_open(served: Here) -> None:
     with_gap(served, 0.1)
     assert monitor.check(served, MODEL, NOW, run_key="r1", retraining_open=True).action == "watch"

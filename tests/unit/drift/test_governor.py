@@ -171,7 +171,7 @@ class TestGain:
         decision = run(0.07, 0.07, 0.07, gains=gains(0.02, 0.02))
         assert decision.action == "retrain"
         assert "would have gained 0.0380" in decision.summary
-        assert run(0.0, 0.0, 0.0, gains=gains(0.02, 0.02)).action == "watch"
+        assert run(0.0, 0.0, 0.0, gains=gains(0.02, 0.02)).action == "nothing"
 
     def test_it_is_restrained_like_any_other(self) -> None:
         history = History(retraining_open=True)

@@ -14,17 +14,21 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from modelyard.core.digest import digest_json, short
 from modelyard.core.errors import ConfigError
-from modelyard.flows.replay.families import FAMILIES
+from modelyard.core.window import Window
+from modelyard.flows.probe import fit_probe
+from modelyard.flows.replay.families import FAMILIES, Forecast
 from modelyard.flows.replay.history import Past
-from modelyard.flows.replay.probe import fit_probe
 from modelyard.training.params import TrainParams, read_params
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Logits = npt.NDArray[np.float32]
 
@@ -33,7 +37,12 @@ LEAD_WEEKS = 4
 PROBE = "probe"
 """The cheap model that stands in for all families in estimates of the gain."""
 
-MODELS = {**FAMILIES, PROBE: fit_probe}
+
+def _probe(past: Past, rows: pd.DataFrame, _window: Window, _params: TrainParams) -> Forecast:
+    return fit_probe(past.project.spec, rows, rows[past.project.spec.label.column].to_numpy(dtype=np.float64))
+
+
+MODELS = {**FAMILIES, PROBE: _probe}
 
 
 @dataclass(frozen=True)
@@ -79,7 +88,7 @@ class Fits:
         own = _code("training", "release/encode.py", "release/signature.py")
         return {
             "logistic": digest_json(common | {"window_days": params["window_days"]}),
-            PROBE: digest_json(common | {"window_days": params["window_days"], "own": _code("flows/replay/probe.py")}),
+            PROBE: digest_json(common | {"window_days": params["window_days"], "own": _code("flows/probe.py")}),
             "network": digest_json(common | {"params": params, "project": _project_code(self.past), "own": own}),
         }
 

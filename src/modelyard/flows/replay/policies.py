@@ -27,9 +27,11 @@ WEEK = 7
 
 
 class Policy(Protocol):
-    """Decides at the start of a week whether to retrain now. ``probes`` counts the estimates it asked for."""
+    """Decides at the start of a week whether to retrain now."""
 
-    probes: int
+    @property
+    def probes(self) -> int:
+        """How many estimates of the gain it has asked for."""
 
     def wants(self, view: View) -> bool:
         """Whether to retrain on what can be seen."""
@@ -162,6 +164,28 @@ class Governor:
             )
             for week, value, n in found
         )
+
+
+@dataclass
+class Either:
+    """When the governor or the summed gaps ask, at most ``budget`` times: a second attempt (docs/drift-replay.md)."""
+
+    governor: Governor
+    gaps: GapCusum
+    budget: int = 4
+    used: int = 0
+
+    @property
+    def probes(self) -> int:
+        """Those of the governor."""
+        return self.governor.probes
+
+    def wants(self, view: View) -> bool:
+        """Whether either asks and the budget is not spent."""
+        asked = [self.governor.wants(view), self.gaps.wants(view)]
+        wanted = any(asked) and self.used < self.budget
+        self.used += wanted
+        return wanted
 
 
 def _within(rows: pd.DataFrame, window: Window) -> pd.DataFrame:

@@ -21,7 +21,16 @@ from modelyard.flows.replay import summary
 from modelyard.flows.replay.families import FAMILIES, SEEDED
 from modelyard.flows.replay.fits import PROBE, Fits
 from modelyard.flows.replay.history import Past, read_past
-from modelyard.flows.replay.policies import AucDrop, Calendar, CalibrationGap, GapCusum, Governor, NaivePsi, Policy
+from modelyard.flows.replay.policies import (
+    AucDrop,
+    Calendar,
+    CalibrationGap,
+    Either,
+    GapCusum,
+    Governor,
+    NaivePsi,
+    Policy,
+)
 from modelyard.flows.replay.psi import Distances
 from modelyard.flows.replay.simulate import Walk, walk
 from modelyard.flows.replay.stream import Stream
@@ -104,6 +113,7 @@ def catalogue(policies: DriftPolicy, distances: Distances) -> dict[str, tuple[Ma
         "governor without recalibration": (lambda: Governor(ours), False),
         **({} if ours == policies else {"policy in force": (lambda: Governor(policies), False)}),
         **{f"{name} + recalibration": (plain[name], True) for name in also},
+        "gain or gap_cusum + recalibration": (lambda: Either(Governor(ours), GapCusum()), True),
     }
 
 
