@@ -21,7 +21,7 @@ from math import exp, inf, isfinite, log, sqrt
 BETS = ((1.4, 0.125), (2.0, 0.125), (4.0, 0.125), (16.0, 0.125), (64.0, 0.5))
 """The alternatives that the e-process bets on, as multiples of the tolerated odds, and the stake on each (together 1).
 
-Half lies on a version that is broken: each of its requests costs a user. A rate of twice the budget is found some 10%
+Half lies on a version that is broken: each of its requests costs a user. A rate of twice the budget is found somewhat
 later for it than with equal stakes.
 """
 
