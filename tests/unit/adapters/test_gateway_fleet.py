@@ -59,7 +59,8 @@ def fine(line: str, socket: Any) -> None:
 
 
 def hangs(line: str, socket: Any) -> None:
-    socket.recv(1)  # until the other side has had enough
+    while socket.recv(65_536):  # until the other side has had enough
+        pass
 
 
 def dribbles(line: str, socket: Any) -> None:
