@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from modelyard.rollout.state import RolloutState
 
+
 class FeedbackMetric(Policy):
     """What is asked of one number that ``model.yaml`` declares under ``feedback``.
 
