@@ -138,6 +138,8 @@ def category(value: object) -> str | None:
     """
     if isinstance(value, str):
         return value
+    if isinstance(value, np.timedelta64):  # numpy takes it for an integer
+        return None
     if isinstance(value, bool | np.bool_ | int | np.integer):
         return str(value)
     if isinstance(value, Decimal):
@@ -170,9 +172,9 @@ def number(value: object) -> float:
     if isinstance(value, str):
         text = value.strip(" ")
         return float(text) if _NUMBER.fullmatch(text) else np.inf
-    if isinstance(value, bool | np.bool_ | int | np.integer | float | np.floating | Decimal):
+    if category(value) is not None:
         try:
-            return float(value)
+            return float(value)  # type: ignore[arg-type]
         except OverflowError:
             return np.inf
     return np.inf

@@ -60,6 +60,7 @@ def test_the_bounds_hold_the_statistic_of_the_raw_values(seed: int, zeros: float
     raw, (p, q) = features(seed, zeros, shift=seed / 10)
     bounds = kolmogorov(p, q)
     assert bounds is not None
+    assert kolmogorov(q, p) == pytest.approx(bounds)
     true = ks_2samp(*raw).statistic
     assert bounds.low - 1e-12 <= true <= bounds.high + 1e-12
     # Bounds that hold everything would say nothing. (With 95% zeros, the rest has but two intervals.)

@@ -50,7 +50,8 @@ def test_a_shifted_week_is_above() -> None:
 
 
 @pytest.mark.parametrize(
-    ("weeks", "asked", "stated", "place"), [(9, 0.1, 0.1, 9), (19, 0.1, 0.1, 18), (5, 0.01, 1 / 6, 5)]
+    ("weeks", "asked", "stated", "place"),
+    [(9, 0.1, 0.1, 9), (19, 0.1, 0.1, 18), (10, 0.1, 1 / 11, 10), (5, 0.01, 1 / 6, 5)],
 )
 def test_the_rank_and_what_it_bears(weeks: int, asked: float, stated: float, place: int) -> None:
     """Too few weeks for the rate asked for: the greatest score, with the rate that it has."""
