@@ -82,6 +82,13 @@ class TestWhatAPolicySees:
         assert rows["label"].isna().sum() == pytest.approx(PER_DAY / 12, abs=1)  # those of the last two hours
         assert rows["event_time"].min() >= now - np.timedelta64(7, "D")
 
+    def test_no_shift_is_fitted_on_outcomes_that_were_not_known(self, jumped: Stream) -> None:
+        now = jumped.past.boundary(11)
+        places = jumped.known(8, now, days=7, settle_hours=0)
+        assert (jumped.past.known[places] <= now).all()
+        assert len(places) == pytest.approx(7 * PER_DAY - PER_DAY / 12, abs=2)
+        assert jumped.past.asked[jumped.known(8, now, days=7, settle_hours=12)].max() < now - np.timedelta64(12, "h")
+
     def test_later_outcomes_change_nothing(self, jumped: Stream) -> None:
         other = past(1.5)
         later = other.frame["known"] > pd.Timestamp(other.start(14))
