@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -10,9 +11,9 @@ from fixtures.platforms import Crash
 from fixtures.rollout_drive import NOW
 from fixtures.rollout_world import World
 
-from modelyard.core.errors import Conflict, Unavailable
+from modelyard.core.errors import Conflict, ModelyardError, Unavailable
 from modelyard.flows import rollout
-from modelyard.flows.drill import drill, drills
+from modelyard.flows.drill import DONE, FINISHED, drill, drills, obstacle
 
 
 class Ticking:
@@ -65,24 +66,76 @@ def test_a_replica_that_is_away_fails_it_and_the_champion_answers(world: World) 
     with pytest.raises(Unavailable, match="gateway-2"):
         drill(world.platform, world.model, "ann", Ticking())
     assert world.replicas[0].state(world.model).champion == world.ledger.releases.champion(world.model).digest
-    ((_, _, incident),) = world.ledger.journal.incidents(world.model, open_only=True)
-    assert "`modelyard rollout drill delays`" in incident.next_step
+    failed, left = (incident for _, _, incident in world.ledger.journal.incidents(world.model, open_only=True))
+    assert "version 1 may be answering instead of 2" in failed.title  # the replica that is away may come back to it
+    assert all("`modelyard rollout drill delays`" in incident.next_step for incident in (failed, left))
     world.replicas[1].come_back()
-    drill(world.platform, world.model, "ann", Ticking())
+    assert drill(world.platform, world.model, "ann", Ticking()).action == FINISHED
+    ((_, _, incident),) = world.ledger.journal.incidents(world.model, open_only=True)
+    assert "the drill of the way back failed" in incident.title  # until one has succeeded
+    assert drill(world.platform, world.model, "ann", Ticking()).action == DONE
     assert world.ledger.journal.incidents(world.model, open_only=True) == []
     world.check_alone(2)
 
 
-def test_one_that_dies_half_way_is_made_good_by_the_next(world: World) -> None:
-    begun = world.effects
+def under_way(world: World) -> list[str]:
+    open_ones = world.ledger.journal.incidents(world.model, open_only=True)
+    return [incident.title for _, _, incident in open_ones if incident.key.startswith("drill-under-way")]
+
+
+def test_one_that_dies_half_way_is_ended_forward_by_the_next(world: World) -> None:
+    begun, reached = world.effects, set()
     for effect in range(1, 60):
         one = world.fork()
         one.dies_at = [begun + effect]
         try:
             drill(one.platform, one.model, "ann", Ticking())
         except Crash:
-            drill(one.platform, one.model, "ann", Ticking())
+            left = set(one.answering_versions())
+            reached |= left
+            # Nobody but the champion answers without an incident that says so.
+            assert left == {2} or under_way(one) == ["delays: version 1 may be answering instead of 2"]
+            wanted = one.ledger.rollouts.route(one.model)
+            done = drill(one.platform, one.model, "ben", Ticking())
+            if left != {2}:
+                assert (done.action, done.detail.get("back_s")) == (FINISHED, None)
+                assert one.ledger.rollouts.route(one.model)[0] - wanted[0] in (0, 1)  # forward, and not back again
+            assert under_way(one) == []
             one.check_alone(2)
         else:
             break
     assert effect > 8
+    assert reached == {1, 2}
+
+
+def test_whatever_a_person_decides_during_a_drill_holds(world: World) -> None:
+    """A revert that is made between the way back and the way forward is not undone by the latter."""
+    world.replicas[1].made = lambda _: None
+
+    def reverted(_: str) -> None:
+        world.replicas[1].made = lambda _: None
+        rollout.revert(world.platform, world.model, "ben", "it was wrong", world.now)
+
+    world.replicas[1].made = reverted
+    with suppress(ModelyardError):  # its probe, or its way forward, may find the other version there
+        drill(world.platform, world.model, "ann", Ticking())
+    world.check_alone(1)
+    assert under_way(world) == []
+    assert world.ledger.releases.champion(world.model).version == 1
+
+
+def test_a_drill_that_died_is_ended_although_a_rollout_is_open_by_then(world: World) -> None:
+    world.replicas[1].made = killing
+    with pytest.raises(Crash):
+        drill(world.platform, world.model, "ann", Ticking())
+    assert set(world.answering_versions()) == {1}
+    world.replicas[1].made = lambda _: None
+    rollout.start(world.platform, world.approve(), world.now)
+    assert obstacle(world.platform, world.model) == ""
+    assert drill(world.platform, world.model, "ann", Ticking()).action == FINISHED
+    assert set(world.answering_versions()) == {2}
+    assert "a drill waits" in obstacle(world.platform, world.model)
+
+
+def killing(_: str) -> None:
+    raise Crash
