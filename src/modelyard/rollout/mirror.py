@@ -44,8 +44,10 @@ def _latency(state: RolloutState, found: Mapping[tuple[str, str], Measurement]) 
         )
     bound = max(state.policy.tolerance.latency_p95_ms, state.current.latency_p95_ratio * old.value)
     condition = Condition(direction="at_most", bound=bound)
-    fine = new.n >= min(state.policy.tolerance.min_rows, CALLS) and condition.holds(new.value)
-    reason = f"p95 of {new.n} calls {new.value:.3g} ms, the champion's {old.value:.3g} ms (at most {bound:.3g} ms)"
+    needed = min(state.policy.tolerance.min_rows, CALLS)
+    fine = new.n >= needed and condition.holds(new.value)
+    calls = f"{new.n} calls" if new.n >= needed else f"{new.n} calls of {needed} needed"
+    reason = f"p95 of {calls} {new.value:.3g} ms, the champion's {old.value:.3g} ms (at most {bound:.3g} ms)"
     outcome = Outcome.SUCCESSFUL if fine else Outcome.INCONCLUSIVE
     return Verdict.model_validate({"outcome": outcome, "reason": reason, "condition": condition} | given)
 
