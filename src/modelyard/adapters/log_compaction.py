@@ -6,27 +6,50 @@ it was made of goes after it is there. Rows that are in both meanwhile count onc
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import secrets
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from modelyard.core.errors import Conflict
 
 _NAME = re.compile(r"(?P<replica>.+)-[0-9a-f]{8}-[0-9]{8}(?P<rollout>~.*)?[.]parquet")
 _ONCE = "QUALIFY row_number() OVER (PARTITION BY request_id, key ORDER BY isnan(other_score), served_at) = 1"
-_PARTIAL = ".partial"
+_PARTIAL = ".merging"
+"""Ends the name of what is being merged: a gateway's own files in the making end in ``.partial``, beside it."""
 
 
 def compact(root: Path, model: str) -> tuple[int, int]:
-    """Merge a model's files, of predictions, labels and numbers; how many there were, and how many there are now."""
+    """Merge a model's files, of predictions, labels and numbers; how many there were, and how many there are now.
+
+    Raises:
+        Conflict: another process is at it.
+    """
     before = after = 0
-    for kind in ("predictions", "feedback", "numbers"):
-        for folder in sorted((root / model / kind).glob("date=*")):
-            for left in folder.glob(f".*{_PARTIAL}"):
-                left.unlink(missing_ok=True)
-            found, made = _folder(folder, _ONCE if kind == "predictions" else "")
-            before, after = before + found, after + made
+    if not (root / model).is_dir():
+        return 0, 0
+    with _alone(root / model / ".merging", model):
+        for kind in ("predictions", "feedback", "numbers"):
+            for folder in sorted((root / model / kind).glob("date=*")):
+                for left in folder.glob(f".*{_PARTIAL}"):  # of one that was killed
+                    left.unlink(missing_ok=True)
+                found, made = _folder(folder, _ONCE if kind == "predictions" else "")
+                before, after = before + found, after + made
     return before, after
+
+
+@contextmanager
+def _alone(lock: Path, model: str) -> Iterator[None]:
+    with lock.open("wb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Conflict(f"the prediction log of {model} is being merged already; wait for that to end") from None
+        yield
 
 
 def _folder(folder: Path, once: str) -> tuple[int, int]:

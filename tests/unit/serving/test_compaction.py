@@ -11,6 +11,7 @@ import pytest
 from modelyard.adapters import log_compaction
 from modelyard.adapters.log_compaction import compact
 from modelyard.adapters.prediction_log import ParquetPredictions
+from modelyard.core.errors import Conflict
 from modelyard.serving.encoding import Encoded
 from modelyard.serving.log import Answered, Label, Number, PredictionLog
 
@@ -46,7 +47,7 @@ async def written(root: Path) -> pd.DataFrame:
 
 
 def partials(root: Path) -> list[Path]:
-    return list(root.rglob("*.partial"))
+    return list(root.rglob("date=*/.*"))
 
 
 def read(root: Path) -> pd.DataFrame:
@@ -102,3 +103,36 @@ async def test_a_reader_whose_files_were_merged_meanwhile_reads_again(
     monkeypatch.setattr(ParquetPredictions, "_query", late)
     pd.testing.assert_frame_equal(read(tmp_path), before)
     assert len(calls) == 2
+
+
+async def test_a_file_that_a_gateway_is_writing_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between its last byte and its name there is time for a whole merge."""
+    before = await written(tmp_path)
+    real = Path.replace
+    merged = []
+
+    def slowly(self: Path, target: Path) -> Path:
+        if not merged and self.name.endswith(".partial"):
+            merged.append(compact(tmp_path, "m"))
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "replace", slowly)
+    log = PredictionLog(tmp_path, "g3")
+    log.add(rows(["late"]))
+    await log.close()
+    assert (merged, log.dropped) == ([(32, 8)], 0)
+    assert len(read(tmp_path)) == len(before) + 1
+
+
+async def test_two_do_not_merge_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = await written(tmp_path)
+    real = log_compaction._merge
+
+    def meanwhile(*args: object) -> None:
+        with pytest.raises(Conflict, match="already"):
+            compact(tmp_path, "m")
+        real(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(log_compaction, "_merge", meanwhile)
+    assert compact(tmp_path, "m") == (32, 8)
+    pd.testing.assert_frame_equal(read(tmp_path), before)
