@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -40,23 +41,32 @@ def check(model: Model, as_of: AsOf = None, as_json: AsJson = False) -> None:
 
 @app.command()
 def history(
-    model: Model, limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 30, as_json: AsJson = False
+    model: Model,
+    limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 30,
+    plot: Annotated[Path | None, typer.Option(help="Draw them here (.svg, .png), each feature a line.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Show past drift checks, one row each.
 
-    Example: modelyard drift history flight_delay
+    Example: modelyard drift history flight_delay --limit 500 --plot history.svg
     """
+    from modelyard.flows.history_plot import plot_history
+
     with reported():
         checks = platform_of(model).ledger.journal.checks(model)[-limit:]
+        if plot is not None:
+            plot_history(model, checks, plot)
         if as_json:
             emit_json(checks)
             return
         rows = [
             (c["as_of"][:16], c["action"], _number(c.get("calibration_gap")), c.get("labels", ""), c["requests"],
-             _number(c.get("logloss")), _number(c.get("auc")), _number(c.get("psi_max")), "; ".join(c["reasons"]))
+             _number(c.get("logloss")), _number(c.get("auc")), _number(c.get("psi_max")), _beside(c),
+             "; ".join(c["reasons"]))
             for c in checks
         ]  # fmt: skip
-        columns = ("as of", "action", "calibration gap", "labels", "requests", "logloss", "AUC", "PSI max", "reasons")
+        measured = ("calibration gap", "labels", "requests", "logloss", "AUC", "PSI max")
+        columns = ("as of", "action", *measured, "beside", "reasons")
         emit_table(f"Drift checks of {model}", columns, rows, empty="The monitoring DAG makes one each hour.")
 
 
@@ -127,6 +137,11 @@ def compare_features(
         emit_table(f"Features of {model} as served and offline", columns, rows, empty=verdicts[0].reason)
         for verdict in verdicts:
             console.print(f"{verdict.check}: {verdict.outcome.value}: {verdict.reason}", markup=False, highlight=False)
+
+
+def _beside(check: Mapping[str, Any]) -> str:
+    """What the policies that are tried beside would have done."""
+    return ", ".join(f"{name}: {said['action']}" for name, said in (check.get("dry_run") or {}).items())
 
 
 def _number(value: object) -> str:
