@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from modelyard.config.project import load_project
+from modelyard.config.settings import Settings
 from modelyard.core.errors import EvidenceMissing
 from modelyard.core.window import Window
+from modelyard.data.frames import canonical, content_digest, write_parquet
 from modelyard.drift.policy import GainRule
-from modelyard.flows.gain import _compare, _fit, steps
+from modelyard.flows.gain import _compare, _fit, measure_gains, steps
 from modelyard.flows.probe import fit_probe
 
+ROOT = Path(__file__).parents[3]
 TRAINED = datetime(2013, 4, 9, tzinfo=UTC)
 WEEK = timedelta(weeks=1)
 RULE = GainRule()
@@ -81,3 +86,61 @@ def test_odd_rows_are_fitted_and_one_class_is_no_evidence() -> None:
     assert np.isfinite(fit_probe(Spec(), empty, given["label"].to_numpy())(empty)).all()
     with pytest.raises(EvidenceMissing, match="not of both kinds"):
         fit_probe(Spec(), given, np.ones(len(given)))
+
+
+class Platform:
+    """As much of a platform as the estimate reads: a kept training frame, and a log that goes on where it ends."""
+
+    def __init__(self, home: Path, turned: bool) -> None:
+        env = {"MODELYARD_ROOT": str(ROOT), "MODELYARD_HOME": str(home)}
+        self.settings = Settings.from_env(env)
+        spec = load_project("flight_delay", self.settings).spec
+        given = rows(turned).assign(key=lambda f: [f"k{i:05d}" for i in range(len(f))])
+        other = dict.fromkeys(spec.of(kind="numeric"), given["x"] * 0.0) | dict.fromkeys(
+            spec.of(kind="categorical"), "a"
+        )
+        given = given.assign(**other | {"temp": given["x"], "carrier": given["carrier"].fillna("none")})
+        given = given.drop(columns="x").rename(columns={"label": "delayed"})
+        before = given["event_time"] < pd.Timestamp(TRAINED)
+        frame, log = given[before].reset_index(drop=True), given[~before]
+        self.frame_digest = content_digest(canonical(frame, "key"), name="flight_delay")
+        path = home / "features" / "flight_delay" / "frames" / f"{self.frame_digest.removeprefix('sha256:')}.parquet"
+        path.parent.mkdir(parents=True)
+        write_parquet(frame, path)
+        self.log, self.reads = log.rename(columns={"delayed": "label", "known_at": "label_at"}), 0
+        snapshot = SimpleNamespace(model="flight_delay", content="s")
+        known = SimpleNamespace(state=lambda _: "valid", get=lambda _: snapshot)
+        self.ledger = SimpleNamespace(snapshots=known, journal=SimpleNamespace(decisions=lambda *_: []))
+        self.datasets = SimpleNamespace(read=lambda _: frame)
+        self.predictions = self
+
+    def joined(self, model: str, window: Window, as_of: datetime) -> pd.DataFrame:
+        self.reads += 1
+        asked = self.log["event_time"]
+        found = self.log[(asked >= window.start) & (asked < window.end)].copy()
+        found.loc[found["label_at"] > pd.Timestamp(as_of), "label"] = np.nan
+        return found
+
+    def champion(self) -> SimpleNamespace:
+        parts = {"training_frame": self.frame_digest}
+        return SimpleNamespace(**vars(CHAMPION), model="flight_delay", as_of=TRAINED, parts=parts, snapshot="s")
+
+
+def test_from_the_kept_frame_and_the_log_and_each_step_once(tmp_path: Path) -> None:
+    platform = Platform(tmp_path, turned=True)
+    champion, settled = platform.champion(), TRAINED + 2 * WEEK + timedelta(hours=12)
+    first = measure_gains(platform, champion, RULE, (), settled, 12)
+    assert len(first) == 1
+    assert first[0].value is not None, first[0].why
+    assert first[0].value > 0.05
+    again = measure_gains(platform, champion, RULE, first, settled + timedelta(days=3), 12)
+    assert (again, platform.reads) == (first, 1)
+    later = measure_gains(platform, champion, RULE, first, settled + WEEK, 12)
+    assert (later[0], len(later), platform.reads) == (first[0], 2, 2)
+
+
+def test_a_log_without_a_feature_is_no_evidence(tmp_path: Path) -> None:
+    platform = Platform(tmp_path, turned=False)
+    platform.log = platform.log.drop(columns="temp")
+    found = measure_gains(platform, platform.champion(), RULE, (), TRAINED + 3 * WEEK, 12)
+    assert [m.why for m in found] == ["the prediction log has no column temp"]
