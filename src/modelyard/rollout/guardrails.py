@@ -26,8 +26,9 @@ class GuardLimits(Value):
 
     * ``error_rate``: calls of the challenger that raise, or do not return within ``timeout_ms``.
     * ``latency_slo``: calls that take longer than ``latency_slo_ms``.
-    * ``invalid_output``: scores that are no probability.
-    * ``disagreement``: scores that differ by more than ``disagreement_above`` from the champion's for the same row.
+    * ``invalid_output``: requests that were answered with a score that is no probability.
+    * ``disagreement``: scores that differ by more than ``disagreement_above`` from the champion's for the same row, of
+      one row of each request.
     * ``cpu_time``: calls that use more processor time a row than ``cpu_ms``, and than ``cpu_ratio`` times what the
       champion used in its warm-up.
     * ``memory``: the process has grown by more than ``memory_mb`` MiB by loading the challenger and warming it up.

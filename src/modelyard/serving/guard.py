@@ -59,12 +59,15 @@ class Guardrails:
         """A request could not even be put to the challenger (it hangs, or its inputs do not fit)."""
         self._charge("error_rate", 1, 1)
 
-    def outputs(self, invalid: int, rows: int) -> None:
-        """The challenger gave this many scores, of which some are no probability."""
-        self._charge("invalid_output", invalid, rows)
+    def outputs(self, invalid: int, requests: int) -> None:
+        """The challenger answered this many requests, some of them with a score that is no probability."""
+        self._charge("invalid_output", invalid, requests)
 
     def pairs(self, challenger: NDArray[np.float64], champion: NDArray[np.float64]) -> None:
-        """Both versions scored the same rows. (A score that is no number is charged to ``invalid_output`` only.)"""
+        """Both versions scored the same rows, each of another request: rows of one are no trials of their own.
+
+        A score that is no number is charged to ``invalid_output`` only.
+        """
         apart = np.abs(challenger - champion) > self.limits.disagreement_above
         self._charge("disagreement", int(apart.sum()), len(apart))
 

@@ -9,6 +9,7 @@ import secrets
 import time
 from asyncio import CancelledError
 from collections.abc import Callable, Sequence
+from random import randrange
 from typing import Any
 
 import numpy as np
@@ -252,14 +253,15 @@ class Served:
                 challenger.tally.dropped_pairs += len(answered.keys)
             elif answered.variant == "challenger":
                 answered.other = done.result()
-                challenger.guard.pairs(answered.scores, answered.other)
+                challenger.guard.pairs(*_trials(answered, answered.scores, answered.other))
             else:
                 scores, _ = done.result()
                 fine = valid(scores)
-                challenger.mirror.errors += _requests(answered, int((~fine).sum()))
-                challenger.guard.outputs(int((~fine).sum()), len(scores))
+                wrong = _requests(answered, int((~fine).sum()))
+                challenger.mirror.errors += wrong
+                challenger.guard.outputs(wrong, _requests(answered, len(scores)))
                 answered.other = np.where(fine, scores, np.nan)
-                challenger.guard.pairs(answered.other[fine], answered.scores[fine])
+                challenger.guard.pairs(*_trials(answered, answered.other[fine], answered.scores[fine]))
         finally:
             self._record(answered)
 
@@ -280,6 +282,15 @@ class Served:
 def _requests(answered: Answered, rows: int) -> int:
     """How many requests so many rows are: one each when they came the quick way, else one in all."""
     return rows if isinstance(answered.latency_ms, list) else min(rows, 1)
+
+
+def _trials(answered: Answered, one: Scores, other: Scores) -> tuple[Scores, Scores]:
+    """Both versions' scores of one row for each request, drawn where it has more: such rows are alike (an airport's
+    storm), and as trials of their own would make a test of any level trip."""
+    if isinstance(answered.latency_ms, list) or len(one) < 2:
+        return one, other
+    drawn = randrange(len(one))  # noqa: S311
+    return one[drawn : drawn + 1], other[drawn : drawn + 1]
 
 
 def _mirrored(challenger: Challenger, answered: Answered, failure: BaseException | None) -> None:
@@ -313,7 +324,7 @@ async def _ask(challenger: Challenger, rows: Encoded) -> Scores:
             challenger.guard.refused()
         scores, _ = await future
     wrong = int((~valid(scores)).sum())
-    challenger.guard.outputs(wrong, len(scores))
+    challenger.guard.outputs(int(wrong > 0), 1)
     if wrong:
         raise InvalidOutput(f"{wrong} of {len(scores)} scores are no probability")
     return scores

@@ -19,7 +19,8 @@ from modelyard.rollout.state import RolloutState
 
 def rows(n: int, **columns: Any) -> pd.DataFrame:
     given: dict[str, Any] = {
-        "key": [f"k{i}" for i in range(n)], "variant": "champion", "score": 0.3, "other_score": np.nan, "label": np.nan,
+        "key": [f"k{i}" for i in range(n)], "request_id": [f"r{i}" for i in range(n)], "variant": "champion",
+        "score": 0.3, "other_score": np.nan, "label": np.nan,
         "latency_ms": 1.0, "error": "", "served_at": pd.Series([after(60)] * n, dtype="datetime64[us, UTC]"),
         "event_time": pd.Series([after(3600.0 * (i % 240)) for i in range(n)], dtype="datetime64[us, UTC]"),
     }  # fmt: skip

@@ -118,6 +118,25 @@ async def test_the_rows_of_one_request_are_told_from_requests(control: Control) 
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("weight", [0, 10_000])
+async def test_a_request_is_one_trial_of_the_guardrails_however_many_rows_it_has(control: Control, weight: int) -> None:
+    """Rows of one request are alike; as trials of their own, a single one of many rows would take a version off."""
+    served = control.find(MODEL)
+    assert served.live is not None
+    limits = {"timeout_ms": 60_000, "disagreement_above": 0.01}
+    await control.apply(
+        served.live.route.model_copy(update={"weight": weight, "rollout": "another", "guardrails": limits}), 2
+    )
+    await served.predict(PredictRequest(rows=[ROW] * 200))
+    served._pair_all()
+    while served._unpaired:  # noqa: ASYNC110  the other version scores in a thread of its own
+        await asyncio.sleep(0.005)
+    counts = challenger_of(served).guard.counts
+    assert counts["invalid_output"] == {"failures": 0, "trials": 1}
+    assert counts["disagreement"] == {"failures": 1, "trials": 1}
+    assert control.state(MODEL).tripped == ""
+
+
 async def test_a_version_that_was_loaded_anew_keeps_its_record(control: Control) -> None:
     served = control.find(MODEL)
     before = served.live
