@@ -19,7 +19,7 @@ from modelyard.core.errors import ModelyardError
 from modelyard.core.value import Value
 from modelyard.ports.fleet import Arm, ReplicaState, Route, Trip
 from modelyard.serving.errors import Refusal
-from modelyard.serving.fanout import Fanout
+from modelyard.serving.fanout import Fanout, heeding, recorded
 from modelyard.serving.files import write_atomically
 from modelyard.serving.lane import Count
 from modelyard.serving.live import Live, Mirror, Tally, assemble
@@ -120,8 +120,11 @@ class Control:
             challenger = None if route.challenger is None else await self._load(route.model, route.challenger)
             completion = await self._completion(champion, challenger)
             await self._declare(route.model)
+            trip = await self._recorded(route)
             # The live value is read only now: a guardrail may have tripped while the bundles were loading.
             live = assemble(route, generation, champion, challenger, completion, self._live(route.model))
+            if trip is not None and not live.tripped:
+                live = heeding(live, trip)
             self._one(route.model).swap(live)
             _weigh(live)
             self._off.pop(route.model, None)
@@ -240,10 +243,11 @@ class Control:
             self._switch_off(kept)
             return
         champion = await self._load(model, route.champion)
-        challenger, problem = None, kept.tripped
+        challenger, trip, problem = None, None, kept.tripped
         if route.challenger is not None:
             try:
                 challenger = await self._load(model, route.challenger)
+                trip = await self._recorded(route)
             except Refusal as error:
                 problem = f"not restored: {error}"
         completion = await self._completion(champion, challenger)
@@ -251,8 +255,18 @@ class Control:
         live = assemble(route, kept.generation, champion, challenger, completion, None)
         _recall(live, kept)
         tripped = problem or (live.challenger.guard.tripped if live.challenger is not None else "")
+        if trip is not None and not tripped:
+            live = heeding(live, trip)
         self._one(model).swap(live.without_challenger(tripped, kept.trip_detail) if tripped else live)
         _weigh(live)
+
+    async def _recorded(self, route: Route) -> Trip | None:
+        """What others have found out while this replica was away: its users must not meet it again."""
+        try:
+            return await asyncio.to_thread(recorded, self._log.root, route)
+        except OSError as error:
+            message = f"{route.model}: whether its challenger has tripped elsewhere cannot be read: {error}"
+            raise Refusal(503, "trips_unreadable", message) from error
 
     async def _load(self, model: str, arm: Arm) -> Scorer:
         try:

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from modelyard.ports.fleet import Trip
+from modelyard.ports.fleet import Route, Trip
 from modelyard.serving.live import Live
 from modelyard.serving.served import Served
 
@@ -45,16 +45,26 @@ class Fanout:
         live = served.live
         if live is None or live.challenger is None or live.tripped or not live.route.rollout:
             return
-        found = await asyncio.to_thread(read_trips, self._root, served.name, live.route.rollout)
-        release = live.challenger.scorer.digest
-        trip = next((trip for trip in found if trip.challenger == release), None)
+        trip = await asyncio.to_thread(recorded, self._root, live.route)
         current = served.live
         if trip is None or current is None or current.tripped or not _same(current, live):
             return
-        why = f"{trip.guardrail} (on {trip.replica})"
-        served.swap(current.without_challenger(why, dict(trip.detail)))
-        _log.warning("%s: guardrail %s tripped; all traffic is on the champion", served.name, why)
+        served.swap(heeding(current, trip))
+        _log.warning("%s: guardrail %s tripped; all traffic is on the champion", served.name, trip.guardrail)
         self._kept(served)
+
+
+def recorded(root: Path, route: Route) -> Trip | None:
+    """The first trip on record of the route's challenger, in the route's rollout. Raises ``OSError``."""
+    if route.challenger is None or not route.rollout:
+        return None
+    found = read_trips(root, route.model, route.rollout)
+    return next((trip for trip in found if trip.challenger == route.challenger.release), None)
+
+
+def heeding(live: Live, trip: Trip) -> Live:
+    """The same, all traffic on the champion, saying who has found out what."""
+    return live.without_challenger(f"{trip.guardrail} (on {trip.replica})", dict(trip.detail))
 
 
 def _same(one: Live, other: Live) -> bool:

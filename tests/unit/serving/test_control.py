@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from fixtures.bundles import MODEL, SIGNATURE, write_bundle_of
 
 from modelyard.core.errors import ConfigError
-from modelyard.ports.fleet import Route
+from modelyard.ports.fleet import Route, Trip
 from modelyard.release.signature import Input, Signature
 from modelyard.serving.control import Control, Kept, StateFiles
 from modelyard.serving.errors import Refusal
+from modelyard.serving.files import write_atomically
 from modelyard.serving.log import PredictionLog
 from modelyard.serving.online import OnlineStore
 
@@ -74,3 +76,31 @@ async def test_any_fault_of_a_kept_state_is_that_models_alone(tmp_path: Path) ->
     again = replica(tmp_path, broken=False)
     await again.restore()
     assert set(again.broken) == {MODEL, "another"}
+
+
+def tripped_elsewhere(folder: Path, route: Route, rollout: str = "r") -> None:
+    """As another replica records it."""
+    assert route.challenger is not None
+    trip = Trip(
+        replica="gateway-2", model=MODEL, rollout=rollout, challenger=route.challenger.release, generation=1,
+        guardrail="error_rate", at=datetime.now(UTC),
+    )  # fmt: skip
+    write_atomically(
+        folder / "log" / MODEL / "events" / f"gateway-2-00000000-00000001~{rollout}.json", trip.to_json().encode()
+    )
+
+
+@pytest.mark.anyio
+async def test_a_replica_that_was_away_asks_nothing_of_a_challenger_that_tripped_meanwhile(tmp_path: Path) -> None:
+    champion, challenger = (write_bundle_of(tmp_path / str(n), version=n)[1] for n in (1, 2))
+    route = Route(model=MODEL, champion=champion, challenger=challenger, weight=500, rollout="r")
+    await replica(tmp_path, broken=False).apply(route, 1)
+    for rollout, tripped in (("another", ""), ("r", "error_rate (on gateway-2)")):
+        tripped_elsewhere(tmp_path, route, rollout)
+        again, new = replica(tmp_path, broken=False), replica(tmp_path, broken=False)
+        await again.restore()
+        (tmp_path / "state" / f"{MODEL}.json").rename(tmp_path / "kept")
+        told = await new.apply(route, 1)  # one that has never heard of the model
+        (tmp_path / "kept").rename(tmp_path / "state" / f"{MODEL}.json")
+        for state in (again.state(MODEL), told):
+            assert (state.tripped, state.weight) == (tripped, 0 if tripped else 500)
