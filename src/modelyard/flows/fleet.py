@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from modelyard.core.errors import Conflict, IntegrityError, Unavailable
@@ -12,6 +12,7 @@ from modelyard.core.verdict import Measurement
 from modelyard.ports.fleet import Arm, ReplicaState, Route
 from modelyard.ports.platform import Platform
 from modelyard.release.signature import Signature
+from modelyard.rollout.state import RolloutState
 
 TOLERANCE = 1e-5
 """Replicas may differ in the last digits: a row scored in a batch is not bit-equal to a row scored alone."""
@@ -25,12 +26,39 @@ def arm_of(platform: Platform, release: Release) -> Arm:
 def follow(platform: Platform, route: Route, now: datetime) -> dict[str, ReplicaState]:
     """Record the wanted route, bring every replica to it, record their acknowledgements. The same again is harmless.
 
+    The version that the route's champion has replaced is kept warm for the time that the policy of its rollout states.
+
     Raises:
         Unavailable: a replica did not acknowledge; the others follow already, and doing this again goes on.
         Conflict: a replica refuses the route (a bundle that it cannot serve).
     """
+    route = with_the_way_back(platform, route, now)
     generation = platform.ledger.rollouts.set_route(route.model, route.to_dict())
     return _push(platform, route, generation, now)
+
+
+def with_the_way_back(platform: Platform, route: Route, now: datetime) -> Route:
+    """The route, with what its champion has replaced (or is replacing), to be kept warm while its time lasts.
+
+    What a revert has left is not: it is quarantined. Equal for equal records, so that a step that is repeated wants the
+    same route.
+    """
+    found = None if route.champion is None else _crowning(platform, route.model, route.champion.release)
+    if found is None or found.strategy == "revert" or found.champion is None or found.decided_at is None:
+        return route
+    until = found.decided_at + timedelta(hours=found.policy.keep_warm_hours)
+    in_use = route.challenger is not None and route.challenger.release == found.champion.release
+    if now >= until or in_use or platform.ledger.releases.state(found.champion.release) == "quarantined":
+        return route
+    return route.model_copy(update={"warm": found.champion, "warm_until": until})
+
+
+def _crowning(platform: Platform, model: str, release: str) -> RolloutState | None:
+    """The last rollout that made this release the champion, or is making it so."""
+    for body in reversed(platform.ledger.rollouts.history(model)):
+        if body["release"] == release and body["status"] in ("promoting", "promoted"):
+            return RolloutState.model_validate(body)
+    return None
 
 
 def restore(platform: Platform, model: str, now: datetime) -> dict[str, ReplicaState]:

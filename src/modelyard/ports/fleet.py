@@ -24,6 +24,7 @@ class Route(Value):
     own; with ``paired`` the arm that did not answer scores the same rows off the request path: of all requests, or of
     ``sample`` basis points of them, drawn at random.
     ``guardrails`` are the limits that each replica watches during the rollout.
+    ``warm`` answers nobody: replicas keep it loaded until ``warm_until`` at least, so that going back to it is instant.
     """
 
     model: ModelName
@@ -35,10 +36,12 @@ class Route(Value):
     sample: int = Field(default=10_000, ge=1, le=10_000)
     rollout: str = ""
     guardrails: dict[str, JsonValue] = Field(default_factory=dict)
+    warm: Arm | None = None
+    warm_until: Moment | None = None
 
 
 class ReplicaState(Value):
-    """What a replica says of itself for one model."""
+    """What a replica says of itself for one model. ``warm`` is the release that it keeps loaded for the way back."""
 
     replica: str
     generation: int
@@ -48,6 +51,7 @@ class ReplicaState(Value):
     tripped: str = ""
     trip_detail: dict[str, JsonValue] = Field(default_factory=dict)
     counts: dict[str, dict[str, float]] = Field(default_factory=dict)
+    warm: str = ""
 
 
 class Trip(Value):

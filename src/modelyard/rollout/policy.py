@@ -143,6 +143,8 @@ class RolloutPolicy(Policy):
       of 100, in which the old one is kept loaded.
     * ``shadow``: one stage of weight 0; at its end the challenger is taken off, neither promoted nor quarantined.
     * ``ab_test``: one stage at a share between 0 and 100, until the metric decides; at the deadline a person does.
+
+    For ``keep_warm_hours`` after a promotion every replica keeps the version that it replaced loaded and warm.
     """
 
     strategy: Strategy = "canary"
@@ -150,6 +152,7 @@ class RolloutPolicy(Policy):
     fast_track: FastTrack | None = None
     look_every_seconds: float = Field(gt=0)
     on_deadline: Literal["rollback", "ask"] = "rollback"
+    keep_warm_hours: float = Field(default=168.0, ge=0, le=8784)
     quality: Quality
     tolerance: Tolerance
     guardrails: GuardPolicy

@@ -129,6 +129,7 @@ class Control:
             _weigh(live)
             self._off.pop(route.model, None)
         self.broken.pop(route.model, None)
+        await self._keep_warm(route)
 
     async def restore(self) -> None:
         """Come back to the last acknowledged routes; a challenger that cannot be loaded is left out.
@@ -169,6 +170,7 @@ class Control:
             tripped=live.tripped,
             trip_detail=live.trip_detail,
             counts=counts,
+            warm=self._versions.pinned(model),
         )
 
     def find(self, model: str) -> Served:
@@ -259,6 +261,15 @@ class Control:
             live = heeding(live, trip)
         self._one(model).swap(live.without_challenger(tripped, kept.trip_detail) if tripped else live)
         _weigh(live)
+        await self._keep_warm(route)
+
+    async def _keep_warm(self, route: Route) -> None:
+        """Keep what the route names for the way back. It answers nobody now: without it the route holds all the same,
+        and ``ReplicaState.warm`` is empty."""
+        try:
+            await asyncio.to_thread(self._versions.pin, route.model, route.warm, route.warm_until)
+        except Exception as error:  # noqa: BLE001  whatever is wrong with it, who answers is not concerned
+            _log.warning("%s: the version to go back to cannot be kept loaded: %s", route.model, error)
 
     async def _recorded(self, route: Route) -> Trip | None:
         """What others have found out while this replica was away: its users must not meet it again."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
+from datetime import UTC, datetime
 from threading import Lock
 
 from modelyard.core.errors import IntegrityError
@@ -15,11 +17,15 @@ KEPT = 6
 
 
 class Versions:
-    """Loaded versions by release, the last few of them: going back to one costs nothing."""
+    """Loaded versions by release: the last ``kept`` of them, and for each model the one that is kept for the way back.
 
-    def __init__(self, kept: int = KEPT) -> None:
-        self._kept, self._lock = kept, Lock()
+    So memory is bounded by ``kept`` versions and one more per model, besides those that are answering.
+    """
+
+    def __init__(self, kept: int = KEPT, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._kept, self._now, self._lock = kept, now, Lock()
         self._loaded: OrderedDict[str, Scorer] = OrderedDict()
+        self._pinned: dict[str, tuple[str, datetime]] = {}
 
     def get(self, model: str, arm: Arm) -> Scorer:
         """The version, verified against the release that the route names, loaded and warmed up.
@@ -34,9 +40,36 @@ class Versions:
         scorer = _load(model, arm)
         with self._lock:
             self._loaded[arm.release] = scorer
-            while len(self._loaded) > self._kept:
-                self._loaded.popitem(last=False)
+            self._evict()
         return scorer
+
+    def pin(self, model: str, arm: Arm | None, until: datetime | None) -> None:
+        """From now on keep this version of the model, and no other, at least until then; loads it where it is not.
+
+        Raises: as ``get``.
+        """
+        with self._lock:
+            self._pinned.pop(model, None)
+            if arm is not None and until is not None and until > self._now():
+                self._pinned[model] = (arm.release, until)
+        if model in self._pinned and arm is not None:
+            self.get(model, arm)
+
+    def __len__(self) -> int:
+        with self._lock:
+            return len(self._loaded)
+
+    def pinned(self, model: str) -> str:
+        """The release that is loaded and kept for the way back; empty: none."""
+        with self._lock:
+            release, until = self._pinned.get(model, ("", self._now()))
+            return release if release in self._loaded and until > self._now() else ""
+
+    def _evict(self) -> None:
+        held = {release for release, until in self._pinned.values() if until > self._now()}
+        free = [release for release in self._loaded if release not in held]
+        for release in free[: max(len(free) - self._kept, 0)]:
+            del self._loaded[release]
 
 
 def _load(model: str, arm: Arm) -> Scorer:

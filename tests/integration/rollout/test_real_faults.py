@@ -6,11 +6,11 @@ import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from fixtures.bundles import ROW, graph
+from fixtures.bundles import ROW, graph, write_bundle_of
 from fixtures.gateways import Gateway, running
 from fixtures.platforms import FakePlatform, release_for, write_project
 from fixtures.rollout_drive import NOW, promoted
@@ -23,6 +23,7 @@ from modelyard.core.verdict import Verdict
 from modelyard.flows import rollout
 from modelyard.flows.drill import drill
 from modelyard.ports.fleet import Arm, Route
+from modelyard.serving.loading import KEPT
 
 FOR_EVER = 100_000.0
 """How long a version may load here: a test that waited for a hung replica to load would not end."""
@@ -115,12 +116,26 @@ def test_a_replica_that_hangs_costs_a_rollout_seconds_and_nobody_an_answer(
     assert {s.generation for s in platform.fleet.state(model).values()} == {platform.ledger.rollouts.route(model)[0]}
 
 
-def test_the_way_back_is_kept_loaded(platform: FakePlatform, replicas: list[Gateway], model: str) -> None:
-    """Each replica goes back to the champion before without reading a file: its bundle is gone."""
-    first = platform.ledger.releases.by_version(model, 1)
-    arm = Arm(release=first.digest, version=1, bundle=platform.ledger.releases.bundle(first.digest))
-    shutil.rmtree(platform.settings.root / "bundles" / f"{model}-1")
+def test_the_way_back_is_kept_loaded(
+    platform: FakePlatform, replicas: list[Gateway], model: str, tmp_path: Path
+) -> None:
+    """Each replica goes back to the champion before without reading a file: its bundle is gone.
+
+    Although one was killed since, and although each has loaded more versions since than it keeps by their number.
+    """
+    second, now = platform.ledger.releases.by_version(model, 2), datetime.now(UTC)
+    arm = Arm(release=second.digest, version=2, bundle=platform.ledger.releases.bundle(second.digest))
+    third = rollout.start(platform, release_for(platform, model, 3, now, onnx=graph(bias=0.002)), now)
+    rollout.enter(platform, third.id, 0, now)
+    rollout.promote(platform, third.id, now, by="ann", why="a test")
+    replicas[0].kill()
+    replicas[0].start()
+    for number in range(KEPT + 1):
+        other = write_bundle_of(tmp_path / f"other-{number}", model=f"other_{number}", onnx=graph(bias=number / 10))[1]
+        platform.fleet.apply(Route(model=f"other_{number}", champion=other), 1)
+    shutil.rmtree(platform.settings.root / "bundles" / f"{model}-2")
+    assert {s.warm for s in platform.fleet.state(model).values()} == {second.digest}
     generation, _ = platform.ledger.rollouts.route(model)
     states = platform.fleet.apply(Route(model=model, champion=arm), generation + 1)
-    assert {s.champion for s in states.values()} == {first.digest}
-    assert versions(model, replicas) == [1, 1]
+    assert {s.champion for s in states.values()} == {second.digest}
+    assert versions(model, replicas) == [2, 2]
