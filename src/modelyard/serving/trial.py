@@ -14,7 +14,7 @@ from collections.abc import Callable
 from threading import Event, Thread
 from typing import Protocol
 
-from modelyard.serving.batcher import OnCall, Scores, ThreadBatcher, Timed
+from modelyard.serving.batcher import OnCall, Overdue, Scores, ThreadBatcher, Timed
 from modelyard.serving.encoding import Encoded
 from modelyard.serving.scorer import Interrupted
 
@@ -126,12 +126,15 @@ class Trial:
 
     def __init__(self, call: Callable[[], Call], *, limit_s: float, on_call: OnCall) -> None:
         self._here, there = call(), call()
-        self._there, self._on_call, self._cpu_s = there, on_call, 0.0
+        self._there, self._limit, self._on_call, self._cpu_s = there, limit_s, on_call, 0.0
         self.proof, self._watchdog, self._closed = Proof(), Watchdog(self._here), False
         self.thread = ThreadBatcher(self._timed, limit_s=limit_s, on_call=self._told, interrupt=there.interrupt)
 
     def at_once(self, rows: Encoded) -> Scores | None:
-        """The scores, or None where the version has to be asked by ``submit``; raises what the version raises."""
+        """The scores, or None where the version has to be asked by ``submit``.
+
+        Raises what the version raises, and ``Overdue`` where it could not be ended and came back past its limit.
+        """
         if not self.proof.given or self._closed or len(rows) > MOST_ROWS:
             return None
         self._watchdog.watch()
@@ -146,8 +149,14 @@ class Trial:
             self.proof.tell(False)
             self._on_call(True, 0.0)
             raise
-        self.proof.tell(time.thread_time() - cpu <= QUICK_S)
-        self._on_call(False, time.perf_counter() - start)
+        took = time.perf_counter() - start
+        if took < CUT_S:
+            self.proof.tell(time.thread_time() - cpu <= QUICK_S)
+        else:  # a single node, which nothing ends; it need not even use the processor (a GPU's work)
+            self.proof.cut()
+        self._on_call(took > self._limit, took)
+        if took > self._limit:
+            raise Overdue(f"no answer within {self._limit:g} s")
         return scores
 
     def submit(self, rows: Encoded) -> asyncio.Future[Timed]:

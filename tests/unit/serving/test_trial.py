@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,7 @@ from modelyard.serving import trial as trial_module
 from modelyard.serving.batcher import Overdue, Scores
 from modelyard.serving.encoding import Encoded
 from modelyard.serving.scorer import Call, Interrupted, Scorer
-from modelyard.serving.trial import FIRST_PROOF, MOST_ROWS, Trial, Watchdog
+from modelyard.serving.trial import CUT_S, FIRST_PROOF, MOST_ROWS, Trial, Watchdog
 
 pytestmark = pytest.mark.anyio
 Calls = list[bool]
@@ -95,6 +97,28 @@ class Fake:
 
     def interrupt(self, older_than_s: float = 0.0) -> None:
         """Nothing to end."""
+
+
+@pytest.mark.parametrize(("takes_s", "failed"), [(2 * CUT_S, False), (1.1, True)])
+async def test_a_call_that_overruns_and_cannot_be_ended_is_the_last_of_its_kind(
+    scorer: Scorer, takes_s: float, failed: bool
+) -> None:
+    """It waits without using the processor, as for a GPU: what users of the champion lose is time, not work."""
+    calls, waits = Calls(), [0.0]
+
+    def score(given: Encoded) -> Scores:
+        time.sleep(waits[0])
+        return np.zeros(len(given))
+
+    trial = Trial(lambda: Fake(score), limit_s=1.0, on_call=lambda failed, _: calls.append(failed))
+    while not trial.proof.given:
+        await trial.submit(rows(scorer, 1))
+    before, waits[0] = len(calls), takes_s
+    with pytest.raises(Overdue) if failed else nullcontext():
+        assert trial.at_once(rows(scorer, 1)) is not None
+    assert calls[before:] == [failed]
+    assert trial.at_once(rows(scorer, 1)) is None
+    trial.close()
 
 
 async def test_a_version_that_is_slow_is_left_to_its_thread(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
