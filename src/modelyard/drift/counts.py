@@ -58,7 +58,7 @@ def count_column(bins: NumericBins | CategoricalBins, column: pd.Series[Any]) ->
     """The counts of one pandas column, of whatever type."""
     if isinstance(bins, NumericBins):
         return count_numbers(bins, numbers(column))
-    codes, uniques = _factorised(column)
+    codes, uniques = factorised(column)
     return count_codes(bins, codes, uniques)
 
 
@@ -159,7 +159,7 @@ def numbers(column: pd.Series[Any]) -> NDArray[Any]:
     extension = not isinstance(kind, np.dtype | pd.CategoricalDtype)
     if extension and (pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column)):
         return column.to_numpy(dtype=np.float64, na_value=np.nan)
-    codes, uniques = _factorised(column)
+    codes, uniques = factorised(column)
     return np.asarray([np.nan, *map(number, uniques)], dtype=np.float64)[codes + 1]
 
 
@@ -180,7 +180,7 @@ def number(value: object) -> float:
     return np.inf
 
 
-def _factorised(column: pd.Series[Any]) -> tuple[NDArray[np.intp], list[object]]:
+def factorised(column: pd.Series[Any]) -> tuple[NDArray[np.intp], list[object]]:
     """Codes into distinct values, -1 for missing. Values that are equal and of different types stay apart."""
     import pandas as pd
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from modelyard.core.errors import ConfigError, EvidenceMissing, NotFound
 from modelyard.core.profile import MAX_FREQUENT, MAX_KNOWN, CategoricalBins, FeatureProfile, NumericBins, Profile
-from modelyard.drift.counts import category, count, numbers
+from modelyard.drift.counts import category, count, factorised, numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,7 +80,8 @@ def fit_numeric(column: pd.Series[Any], bins: int) -> NumericBins:
 def fit_categorical(column: pd.Series[Any]) -> CategoricalBins:
     """The frequent categories, and a list of the others as far as it can be kept."""
     times: Counter[str] = Counter()
-    for value, n in column.value_counts(dropna=True).items():
+    codes, distinct = factorised(column)  # as windows are counted: 32-bit floats, or 1 beside True, have one text each
+    for value, n in zip(distinct, np.bincount(codes + 1, minlength=len(distinct) + 1)[1:], strict=True):
         name = category(value)
         if name is None:
             hint = "Write it as text in the feature builder."

@@ -5,7 +5,8 @@ was counted from. The answers to what goes wrong:
 
 * An hour whose rows are the same as before is not counted again; one that got rows since (late data), or lost some, is,
   and the log says so. ``revision`` is how often that has happened.
-* A request that is there twice (a file copied, an hour delivered again) counts once, by its ``request_id``.
+* A row that is there twice (a file copied, an hour delivered again) counts once, by its ``request_id`` and its ``key``
+  where there is one: the rows of one request may share the id that a client gave it.
 * A row belongs to the hour of its event time in UTC, whenever it came: after a clock that jumped back its rows are late
   rows of an earlier hour, and rows that claim to be of the future wait until a window reaches them. No change of the
   wall clock, nor daylight saving, moves a row.
@@ -64,10 +65,11 @@ class Counted(NamedTuple):
 def window_profile(folder: Path, reference: Profile, rows: pd.DataFrame, window: Window) -> Counted:
     """Count the rows of the window in the reference's bins, hour by hour, with what ``folder`` keeps of earlier hours.
 
-    ``rows`` have ``event_time`` (UTC), ``request_id`` and the features; rows outside of the window are left out.
+    ``rows`` have ``event_time`` (UTC), ``request_id``, mostly ``key``, and the features; rows outside of the window are
+    left out.
     """
     rows = rows[(rows["event_time"] >= window.start) & (rows["event_time"] < window.end)]
-    rows = rows.drop_duplicates("request_id")
+    rows = rows.drop_duplicates(_named_by(rows))
     store = _Store(folder, reference)
     profiles: list[Profile] = []
     fresh: list[datetime] = []
@@ -93,8 +95,13 @@ def _hours(rows: pd.DataFrame) -> Iterator[tuple[datetime, pd.DataFrame]]:
 
 
 def _digest(rows: pd.DataFrame) -> str:
-    """Names the rows by their requests: what a request was answered by never changes in the log."""
-    return digest_bytes("\n".join(sorted(map(str, rows["request_id"]))).encode())
+    """Names the rows by their requests and keys: what a row was answered by never changes in the log."""
+    names = rows[_named_by(rows)].astype(str).itertuples(index=False, name=None)
+    return digest_bytes("\n".join(sorted(map("\t".join, names))).encode())
+
+
+def _named_by(rows: pd.DataFrame) -> list[str]:
+    return [column for column in ("request_id", "key") if column in rows.columns]
 
 
 class _Store:

@@ -76,7 +76,7 @@ def broken(contract: Contract, project: Project, snapshot: Snapshot, rows: pd.Da
     return {v.check for v in (*report.verdicts, *errors) if v.outcome is not Outcome.SUCCESSFUL}
 
 
-@pytest.mark.parametrize(("first", "last"), [(14, 15), (15, 16), (20, 21), (26, 38), (30, 31), (51, 52)])
+@pytest.mark.parametrize(("first", "last"), [*((week, week + 1) for week in range(14, 52)), (26, 38)])
 def test_later_weeks_pass(
     contract: Contract, project: Project, year: pd.DataFrame, tmp_path: Path, first: int, last: int
 ) -> None:

@@ -148,3 +148,21 @@ class TestOddInput:
         data["n"] += 1
         with pytest.raises(ValueError, match="do not add up"):
             Profile.model_validate(data)
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pd.Series(np.array([0.1, 0.2] * 5, dtype=np.float32)),
+        pd.Series([1, True, 1.5] * 5, dtype=object),
+        pd.Series([0.1, 0.2] * 5, dtype="Float32"),
+        pd.Series(["a", "b"] * 5, dtype=pd.CategoricalDtype(["a", "b", "never"])),
+    ],
+    ids=["float32", "mixed", "Float32", "category"],
+)
+def test_no_category_of_the_reference_is_unseen_in_it(column: pd.Series) -> None:
+    """The text of a category is the same when bins are fitted and when rows are counted."""
+    feature = fit_profile(pd.DataFrame({"x": column}), numeric=[], categorical=["x"]).feature("x")
+    assert feature.rate("unseen") == 0
+    assert feature.rate("other") == 0
+    assert len(feature.bins.frequent) == column.nunique() + (column.dtype == object)

@@ -147,3 +147,13 @@ def test_a_file_with_counts_that_do_not_add_up_is_counted_anew(reference: Profil
     kept = HourCounts.from_json(file.read_bytes())
     file.write_text(kept.model_copy(update={"n": kept.n + 1}).to_json())
     assert window_profile(tmp_path, reference, log(), WINDOW).profile == count(reference, log())
+
+
+def test_rows_of_one_request_all_count(reference: Profile, tmp_path: Path) -> None:
+    """A client may give a batch one id: its rows differ by key, and none of them is another's copy."""
+    rows = log().assign(request_id="batch", key=[f"k{i}" for i in range(600)])
+    assert window_profile(tmp_path, reference, pd.concat([rows, rows.iloc[:50]]), WINDOW).profile == count(
+        reference, rows
+    )
+    fewer = window_profile(tmp_path, reference, rows.iloc[:590], WINDOW)
+    assert (fewer.profile.n, len(fewer.again)) == (590, 1)
