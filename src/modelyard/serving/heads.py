@@ -31,7 +31,7 @@ class HeadLimits(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._head_s = head_s
         self._read = self._head = self._number = 0
-        self._in_head = self._in_message = self._refused = False
+        self._in_head = self._in_message = self._in_parts = self._refused = False
         self._refusal: Refusal | None = None
         self._late: TimerHandle | None = None
 
@@ -56,6 +56,7 @@ class HeadLimits(HttpToolsProtocol):
             self._stop_timer()
         super().data_received(data)
         if self._in_head and not self._refused:
+            self._in_parts = True
             self._head += len(data) if self._number == only else 0
             if self._head > MOST_HEAD_BYTES:
                 self.refuse(_too_large())
@@ -65,7 +66,7 @@ class HeadLimits(HttpToolsProtocol):
     def begin_head(self) -> None:
         """A request line begins."""
         self._number += 1
-        self._head, self._in_head, self._in_message = 0, True, True
+        self._head, self._in_head, self._in_message, self._in_parts = 0, True, True, False
 
     def end_head(self) -> None:
         """The head is whole. Raises ``Refusal`` (which ends the parsing) when it is too much."""
@@ -75,7 +76,7 @@ class HeadLimits(HttpToolsProtocol):
         if len(self.headers) > MOST_HEADERS:
             self._refusal = _too_many(len(self.headers))
             raise self._refusal
-        if self._read + self._head > MOST_HEAD_BYTES and self._size() > MOST_HEAD_BYTES:
+        if (self._in_parts or self._read > MOST_HEAD_BYTES) and self._size() > MOST_HEAD_BYTES:
             self._refusal = _too_large()
             raise self._refusal
 

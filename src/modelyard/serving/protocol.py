@@ -94,7 +94,12 @@ class Connection(HeadLimits):
         self.begin_head()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """As uvicorn does; an id that the client gives the request is kept."""
+        """As uvicorn does; an id that the client gives the request is kept.
+
+        A trailer is not: it comes behind the head, of which number and size are limited, and edges look at.
+        """
+        if not self._in_head:
+            return
         name = name.lower()
         if name == HEADER:
             self._given_id = b" " if self._given_id or not value else value

@@ -103,3 +103,28 @@ async def test_two_ids_are_refused() -> None:
     assert talk.taker.ids == []
     with pytest.raises(Refusal):
         request_id([(b"x-request-id", b"a"), (b"x-request-id", b"b")])
+
+
+async def test_a_head_that_begins_in_the_read_of_another_request_is_measured_too() -> None:
+    for path in (b"/hot", b"/cold"):
+        talk, long = Talk(), post(path=path, headers=LONG)
+        await talk.say(post() + long[:-6], long[-6:])
+        talk.taker.replies.pop(0)(200, b"[]")
+        await asyncio.sleep(0)
+        assert talk.taker.bodies == [b"{}"]
+        assert talk.wire.bodies == [b"[]"]
+        assert talk.wire.closed
+
+
+@pytest.mark.parametrize("path", [b"/hot", b"/cold"])
+async def test_trailers_are_read_and_not_kept(path: bytes) -> None:
+    """They would be headers that nobody has limited, and that no edge has looked at."""
+    talk = Talk()
+    await talk.say(b"POST %b HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n" % path)
+    kept = len(talk.connection.headers)
+    await talk.say(*[b"authorization: Bearer %d\r\n" % n for n in range(1000)])
+    assert len(talk.connection.headers) == kept
+    await talk.say(b"\r\n")
+    assert talk.wire.bodies == [b"asgi POST %b {}" % path]
+    await talk.say(post(headers=b"X-Request-ID: behind\r\n"))
+    assert talk.taker.ids[-1] == "behind"
