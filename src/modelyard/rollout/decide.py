@@ -189,17 +189,6 @@ def _compared(state: RolloutState, measured: Measurement, limits: tuple[float, .
     return (Outcome.SUCCESSFUL if proven else Outcome.INCONCLUSIVE), f"; {high}, promotion asks for {least:.4g}"
 
 
-def _share(state: RolloutState, check: str, share: Measurement | None, budget: float, of_what: str) -> Verdict:
-    """A share of what was mirrored; never failed, for the guardrails' tests bear being looked at all the time."""
-    if share is None or share.value is None:
-        return _missing(check, share)
-    condition = Condition(direction="at_most", bound=budget)
-    fine = share.n >= state.policy.tolerance.min_rows and share.value <= budget
-    outcome = Outcome.SUCCESSFUL if fine else Outcome.INCONCLUSIVE
-    reason = f"{share.value:.2%} of {share.n} {of_what} (at most {budget:.2%})"
-    return _verdict(check, outcome, reason, share, condition=condition)
-
-
 def quality(state: RolloutState, loss: Measurement | None, by_rows: Measurement | None) -> Verdict:
     """In a stage that does not wait for the loss, it is shown and can only end the rollout.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from os import sysconf
 from pathlib import Path
 from time import thread_time
 
@@ -13,7 +14,7 @@ from modelyard.serving.trial import Call
 
 _STATM = Path("/proc/self/statm")
 _MOST_CALLS = 10_000
-_PAGE = 4096
+_PAGE = sysconf("SC_PAGE_SIZE")
 
 
 class Meter:
