@@ -15,6 +15,7 @@ from modelyard.cli import (
     overview,
     predict,
     records,
+    releases,
     replay,
     rollouts,
     services,
@@ -39,6 +40,7 @@ app.add_typer(drift.app, name="drift")
 drift.app.command()(replay.replay)
 app.add_typer(rollouts.app, name="rollout")
 app.add_typer(log.app, name="log")
+app.add_typer(releases.app, name="release")
 rollouts.app.command()(simulate.simulate)
 app.command()(overview.status)
 app.command()(demonstration.demo)

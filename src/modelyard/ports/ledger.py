@@ -59,6 +59,9 @@ class Releases(Protocol):
     def by_version(self, model: str, version: int) -> Release:
         """Raises ``NotFound``."""
 
+    def recorded(self, *, prefix: str = "sha256:", model: str | None = None, version: int | None = None) -> list[str]:
+        """Digests under which releases are on record, sorted: those that begin so, of this model, of this version."""
+
     def history(self, model: str) -> list[tuple[Release, ReleaseState]]:
         """All releases of a model, oldest first."""
 

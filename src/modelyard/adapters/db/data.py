@@ -112,6 +112,16 @@ class PostgresReleases:
     def by_version(self, model: str, version: int) -> Release:
         return self._one((t.releases.c.model == model) & (t.releases.c.version == version), f"{model} v{version}")
 
+    def recorded(self, *, prefix: str = "sha256:", model: str | None = None, version: int | None = None) -> list[str]:
+        table = t.releases
+        query = select(table.c.digest).where(table.c.digest.startswith(prefix, autoescape=True))
+        if model is not None:
+            query = query.where(table.c.model == model)
+        if version is not None:
+            query = query.where(table.c.version == version)
+        with self._engine.connect() as db:
+            return list(db.scalars(query.order_by(table.c.digest)))
+
     def history(self, model: str) -> list[tuple[Release, ReleaseState]]:
         query = select(t.releases.c.body, t.releases.c.state).where(t.releases.c.model == model)
         with self._engine.connect() as db:

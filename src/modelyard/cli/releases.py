@@ -1,0 +1,82 @@
+"""``modelyard release``: one release, verified, told apart from another, and reported on."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from modelyard.cli.output import AsJson, console, emit_json, emit_table, reported
+from modelyard.cli.session import platform
+from modelyard.core.digest import short
+from modelyard.flows import releases as flows
+
+app = typer.Typer(help="One release: show it, verify it, tell it apart from another.", no_args_is_help=True)
+Name = Annotated[
+    str, typer.Argument(help="A digest or its beginning, MODEL@VERSION, or MODEL@champion, @previous, @challenger.")
+]
+
+
+@app.command()
+def show(release: Name, as_json: AsJson = False) -> None:
+    """Show the manifest of a release: everything that changes its behaviour, by digest.
+
+    Example: modelyard release show flight_delay@champion
+    """
+    with reported():
+        here = platform()
+        found = flows.get(here, release)
+        state, bundle = here.ledger.releases.state(found.digest), here.ledger.releases.bundle(found.digest)
+        if as_json:
+            emit_json({"digest": found.digest, "state": state, "bundle": bundle, **found.to_dict()})
+            return
+        body = found.to_dict()
+        mappings = {"files", "parts", "metrics", "overrides"}
+        rows = [("digest", found.digest), ("state", state), ("bundle", bundle)]
+        rows += [(key, value) for key, value in body.items() if key not in mappings]
+        rows += [(f"{group}.{key}", value) for group in sorted(mappings) for key, value in sorted(body[group].items())]
+        title = f"{found.model} {found.semver} (version {found.version})"
+        emit_table(title, ("field", "value"), rows, empty="")
+        console.print(f"Next: `modelyard release verify {found.model}@{found.version}`", markup=False, highlight=False)
+
+
+@app.command()
+def verify(release: Name, as_json: AsJson = False) -> None:
+    """Recompute every digest of a release's manifest and bundle against the ledger; exits with 1 if one is wrong.
+
+    Example: modelyard release verify flight_delay@champion
+    """
+    with reported():
+        here = platform()
+        found = flows.verify(here, flows.find(here, release))
+        if as_json:
+            emit_json({**found.to_dict(), "whole": not found.faults})
+        elif found.faults:
+            rows = [(fault,) for fault in found.faults]
+            emit_table(f"Release {short(found.release)} at {found.bundle} is not what was recorded", ("wrong",), rows,
+                       empty="")  # fmt: skip
+            console.print("Next: do not serve it; train a new version, or bring the bundle back from a copy.")
+        else:
+            console.print(
+                f"{found.release} is whole: the manifest and {found.files} files at {found.bundle} are as recorded.",
+                markup=False, highlight=False,
+            )  # fmt: skip
+        if found.faults:
+            raise typer.Exit(1)
+
+
+@app.command()
+def diff(before: Name, after: Name, as_json: AsJson = False) -> None:
+    """Say what changed from one release to another: data, features, code, numbers, overrides, signature.
+
+    Example: modelyard release diff flight_delay@previous flight_delay@champion
+    """
+    with reported():
+        here = platform()
+        old, new = flows.get(here, before), flows.get(here, after)
+        changes = flows.diff(here, old, new)
+        if as_json:
+            emit_json({"before": old.digest, "after": new.digest, "changes": changes})
+            return
+        title = f"From {old.model} {old.semver} ({short(old.digest)}) to {new.model} {new.semver} ({short(new.digest)})"
+        emit_table(title, ("area", "what changed"), [(c.area, c.words) for c in changes], empty="They are the same.")
