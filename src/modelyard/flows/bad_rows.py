@@ -6,6 +6,7 @@ decision names the file of bad rows by digest, and nobody reads the rows otherwi
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from modelyard.core.errors import IntegrityError
 from modelyard.core.records import Snapshot
 from modelyard.core.verdict import Condition, Decision, Measurement, Outcome, Severity, Verdict
 from modelyard.data.frames import write_parquet
+from modelyard.ports.datasets import Rule
 from modelyard.ports.platform import Platform
 
 if TYPE_CHECKING:
@@ -53,6 +55,33 @@ def verdict(snapshot: Snapshot, found: pd.DataFrame, max_share: float, path: Pat
         ),
         category="data",
     )
+
+
+def untold(rules: Iterable[Rule], verdicts: Iterable[Verdict], found: pd.DataFrame) -> tuple[Verdict, ...]:
+    """A blocking verdict for each rule that shall set rows aside, is broken or in error, and names none of its rows.
+
+    Rows that cannot be named (a condition on rows, a column of an unusual type, a table that cannot be read) cannot be
+    kept out of training either.
+    """
+    named, wanted = set(found["rule"]), {rule.id for rule in rules if rule.set_aside}
+    return tuple(
+        Verdict(
+            check=CHECK,
+            outcome=Outcome.ERROR,
+            severity=Severity.BLOCKER,
+            reason=f"rows that break {v.check} shall be set aside, and which they are cannot be told: {v.reason}",
+            measurements=v.measurements,
+            category="data",
+        )
+        for v in verdicts
+        if v.check in wanted - named and _broken(v)
+    )
+
+
+def _broken(verdict: Verdict) -> bool:
+    """With ``mostly`` a rule holds although rows break it: their share is what was measured."""
+    some = any(m.value is not None and m.value > 0 for m in verdict.measurements)
+    return some or verdict.outcome in (Outcome.FAILED, Outcome.ERROR)
 
 
 def without(platform: Platform, snapshot: Snapshot, rows: pd.DataFrame) -> pd.DataFrame:

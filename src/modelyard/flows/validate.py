@@ -65,7 +65,8 @@ def _measure(platform: Platform, project: Project, snapshot: Snapshot, suite: Pa
     kept = bad_rows.keep(platform, snapshot, found, digest_file(suite))
     together = bad_rows.verdict(snapshot, found, contract_file.max_share, kept)
     compared = contract.compare(platform, snapshot, rows, contract_file)
-    more = (*errors, *compared, *((together,) if together else ()))
+    untold = bad_rows.untold(contract_file.rules, (*report.verdicts, *errors), found)
+    more = (*errors, *compared, *((together,) if together else ()), *untold)
     return report.model_copy(update={"verdicts": (*report.verdicts, *more)})
 
 

@@ -116,6 +116,27 @@ def test_without_its_file_nothing_is_read(flights: ConnectedPlatform, rows: pd.D
 
 
 @pytest.mark.parametrize(
+    "rule",
+    [
+        "type: ExpectColumnValuesToBeBetween, column: distance, max_value: 6000, %s",
+        "type: ExpectColumnValuesToBeBetween, column: distance, max_value: 6000, mostly: 0.5, %s",
+        "type: ValuesReferTo, column: carrier, table: weather, key: nothing",
+    ],
+)
+def test_rows_that_cannot_be_named_are_not_trained_on(
+    flights: ConnectedPlatform, rows: pd.DataFrame, suite: Path, rule: str
+) -> None:
+    """A condition, with and without a share that may break it; a table that cannot be read."""
+    line = rule.replace("%s", "condition_parser: pandas, row_condition: distance > 0")
+    aside = f"  - {{severity: warning, bad_rows: set_aside, {line}}}"
+    suite.write_text(f"bad_rows: {{max_share: 0.02}}\nexpectations:\n{aside}\n")
+    content = put(flights, spoilt(rows, distance={3: 9000.0 + len(rule)}))
+    with pytest.raises(ValidationFailed, match="cannot be told"):
+        validate(flights, content)
+    assert flights.ledger.snapshots.state(content) == "quarantined"
+
+
+@pytest.mark.parametrize(
     ("line", "outcome", "says"),
     [
         ("{type: FreshRows, severity: critical, column: known_at, max_age_hours: 24}", Outcome.SUCCESSFUL, "holds"),
