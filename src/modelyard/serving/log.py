@@ -80,6 +80,7 @@ class PredictionLog:
         self._root, self._replica, self._most, self._seconds = root, replica, rows, seconds or FILES_S
         self._buffer = _Buffer()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="prediction-log")
+        self._urgent = ThreadPoolExecutor(1, thread_name_prefix="urgent")
         self._start = secrets.token_hex(4)
         self._numbers = itertools.count(1)
         self._journals = root / ".journal" / replica
@@ -136,18 +137,18 @@ class PredictionLog:
         return self._root
 
     def trip(self, trip: Trip) -> None:
-        """Record a trip in a file of its own, at once."""
+        """Record a trip in a file of its own, at once: it waits for no rows that are being written."""
         path = self._path(trip.model, "events", "", f"~{trip.rollout}.json")
         self.submit(write_atomically, path, trip.to_json().encode())
 
     def submit(self, work: Callable[..., None], *args: object) -> None:
-        """Have the writing thread do something else that must not hold up the event loop."""
+        """Have something small written off the event loop, in the order given, and before rows that wait."""
 
         def run() -> list[int]:
             work(*args)
             return []
 
-        self._submit(run, 0)
+        self._submit(self._urgent, run, 0)
 
     def flush(self) -> None:
         """Hand what is buffered to the writer."""
@@ -161,7 +162,7 @@ class PredictionLog:
             # Columns are made here where there are not too many: the writing thread would make them while the event
             # loop waits for the GIL again and again, which costs more than it spares. Files are written without it.
             works = self._works(buffer, now=buffer.rows <= MOST_AT_ONCE)
-            self._submit(lambda: _write_all(works), buffer.rows, buffer.ahead)
+            self._submit(self._pool, lambda: _write_all(works), buffer.rows, buffer.ahead)
         self.on_flush()
 
     async def close(self) -> None:
@@ -170,6 +171,7 @@ class PredictionLog:
         while self._writing:
             await asyncio.wait(self._writing)
         self._pool.shutdown()
+        self._urgent.shutdown()
 
     def _ahead(self, record: bytes, rows: int) -> Segment:
         assert self._journal is not None  # noqa: S101  only called where there is one
@@ -213,10 +215,16 @@ class PredictionLog:
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._seconds, self.flush)
 
-    def _submit(self, work: Callable[[], list[int]], rows: int, ahead: Sequence[tuple[Segment, int]] = ()) -> None:
-        """Run ``work`` in the writing thread; it returns the number of rows of each file that it could not write."""
+    def _submit(
+        self,
+        pool: ThreadPoolExecutor,
+        work: Callable[[], list[int]],
+        rows: int,
+        ahead: Sequence[tuple[Segment, int]] = (),
+    ) -> None:
+        """Run ``work`` in a thread; it returns the number of rows of each file that it could not write."""
         self.unwritten += rows
-        future = asyncio.get_running_loop().run_in_executor(self._pool, work)
+        future = asyncio.get_running_loop().run_in_executor(pool, work)
         self._writing.add(future)
         future.add_done_callback(lambda done: self._written(done, rows, ahead))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,8 +14,10 @@ import pytest
 from modelyard.adapters.prediction_log import ParquetPredictions
 from modelyard.config.project import RESERVED
 from modelyard.core.window import Window
+from modelyard.ports.fleet import Trip
 from modelyard.serving import log as log_module
 from modelyard.serving.encoding import Encoded
+from modelyard.serving.fanout import read_trips
 from modelyard.serving.log import Answered, Label, PredictionLog
 
 pytestmark = pytest.mark.anyio
@@ -161,3 +164,27 @@ def test_the_gateway_imports_no_heavy_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+async def test_a_trip_waits_for_no_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other replicas' users meet the challenger until it is written; a disk may be busy with rows for long."""
+    written = threading.Event()
+    real = log_module._write_table
+    monkeypatch.setattr(log_module, "_write_table", lambda *args: (written.wait(5), real(*args)))
+    log = PredictionLog(tmp_path, "gateway-1")
+    log.add(answered(1))
+    log.flush()
+    who = {"replica": "gateway-1", "model": "m", "rollout": "r", "challenger": f"sha256:{0:064}", "generation": 1}
+    found = Trip(**who, guardrail="error_rate", at=START)
+    log.trip(found)
+    log.submit(written.set)
+    await log.close()
+    assert read_trips(tmp_path, "m", "r") == [found]
+    assert (log.written, written.is_set()) == (1, True)
+    assert order_of(tmp_path) == ["events", "predictions"]
+
+
+def order_of(root: Path) -> list[str]:
+    """Kinds of the files there are, the one that was written first before the others."""
+    files = sorted((path for path in (root / "m").rglob("*.*") if path.is_file()), key=lambda p: p.stat().st_mtime_ns)
+    return [path.relative_to(root / "m").parts[0] for path in files]
