@@ -6,6 +6,7 @@ known more than a day before the first prediction that is read was not an outcom
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -51,6 +52,10 @@ _NUMBERS_REPORTED = """
 SELECT key, request_id, name, arg_max(value, (known_at, received_at)) AS value
 FROM {numbers} WHERE known_at <= $as_of GROUP BY key, request_id, name
 """
+_HAS_REQUEST = """
+SELECT DISTINCT _file FROM {predictions}
+WHERE request_id = $request OR starts_with(request_id, $request || '.') ORDER BY _file
+"""
 _NO_FEEDBACK = (
     "(SELECT NULL::VARCHAR AS key, NULL::VARCHAR AS request_id, NULL::DOUBLE AS label, "
     "NULL::TIMESTAMPTZ AS known_at, NULL::TIMESTAMPTZ AS received_at WHERE false)"
@@ -91,6 +96,21 @@ class ParquetPredictions:
     def _of_rollout(self, model: str, rollout: str) -> pd.DataFrame:
         files = sorted((self._root / model / "predictions").glob(f"date=*/*~{rollout}.parquet"))
         return self._query(model, files, datetime.fromisoformat("0001-01-02T00:00:00+00:00"), _FAR, _FAR)
+
+    def request(self, model: str, request: str) -> pd.DataFrame:
+        """The rows of a request."""
+        return _steady(lambda: self._of_request(model, request))
+
+    def _of_request(self, model: str, request: str) -> pd.DataFrame:
+        files = sorted((self._root / model / "predictions").glob("date=*/*.parquet"))
+        if not files:
+            return _empty()
+        # The files that have it first: of most, Parquet's statistics and one column are read.
+        query = _HAS_REQUEST.format(predictions=_files(files, named=True))
+        holding = [Path(file) for (file,) in _run(query, {"request": request}).fetchall()]
+        frame = self._query(model, holding, datetime.fromisoformat("0001-01-02T00:00:00+00:00"), _FAR, _FAR)
+        own = re.compile(re.escape(request) + r"(\.[0-9]+)?")
+        return frame[[own.fullmatch(found) is not None for found in frame["request_id"]]].reset_index(drop=True)
 
     def trips(self, model: str, rollout: str) -> tuple[Trip, ...]:
         """The trips on record."""

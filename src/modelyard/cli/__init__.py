@@ -10,6 +10,7 @@ from modelyard.cli import (
     data,
     demonstration,
     drift,
+    lineage,
     log,
     models,
     overview,
@@ -50,6 +51,7 @@ app.command()(predict.predict)
 app.command()(training.train)
 app.command()(training.evaluate)
 app.add_typer(training.offline, name="offline")
+app.command()(lineage.lineage)
 app.command()(records.releases)
 app.command()(records.decisions)
 app.command()(records.incidents)

@@ -32,6 +32,11 @@ class Predictions(Protocol):
     def rollout(self, model: str, rollout: str) -> pd.DataFrame:
         """The same for all requests served under a rollout, with all labels received so far."""
 
+    def request(self, model: str, request: str) -> pd.DataFrame:
+        """The rows answered for one request, with labels as in ``rollout`` and the columns ``release`` (the digest that
+        answered) and ``error``; none if the log has no such request. A request of several rows has ids ``ID.0``,
+        ``ID.1``, ...: the request's id finds them all, a row's own id finds that row."""
+
     def trips(self, model: str, rollout: str) -> tuple[Trip, ...]:
         """What replicas have recorded of guardrails that tripped in a rollout, oldest first; also those that are gone.
 

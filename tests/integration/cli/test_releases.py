@@ -3,60 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
 
 import pytest
-from fixtures.bundles import SIGNATURE, write_bundle_of
-from fixtures.database import PostgresServer
-from sqlalchemy import Engine, text
+from fixtures.bundles import SIGNATURE
+from fixtures.release_world import NOW, World
+from sqlalchemy import text
 from typer.testing import CliRunner
 
-from modelyard.adapters.db.engine import connect, migrate
-from modelyard.adapters.db.ledger import PostgresLedger
 from modelyard.cli import app
 from modelyard.core.digest import digest_json, short
-from modelyard.core.records import Release, Snapshot
-from modelyard.core.window import Window
 
-NOW = datetime(2013, 4, 9, tzinfo=UTC)
 runner = CliRunner()
-
-
-@dataclass
-class World:
-    """A ledger and the folder with the bundles that it names."""
-
-    ledger: PostgresLedger
-    engine: Engine
-    folder: Path
-
-    def add(self, version: int, **bundle: Any) -> Release:
-        release, arm = write_bundle_of(self.folder / str(version), model="toy", version=version, **bundle)
-        self.ledger.releases.add(release, arm.bundle)
-        return release
-
-
-@pytest.fixture
-def world(postgres_server: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    url = postgres_server.fresh("releases")
-    engine = connect(url)
-    migrate(engine)
-    monkeypatch.setenv("MODELYARD_ROOT", str(tmp_path))
-    monkeypatch.setenv("MODELYARD_DATABASE_URL", url)
-    monkeypatch.setenv("COLUMNS", "250")
-    made = World(PostgresLedger(engine), engine, tmp_path / "bundles")
-    made.ledger.snapshots.add(
-        Snapshot(
-            model="toy", window=Window(start=NOW - timedelta(days=84), end=NOW), as_of=NOW, rows=10, columns=("a",),
-            content=digest_json("snapshot"), dvc_md5="0" * 32, path="toy.parquet",
-        )
-    )  # fmt: skip
-    yield made
-    engine.dispose()
 
 
 def run(*arguments: str, code: int = 0) -> str:
@@ -102,8 +59,8 @@ def test_what_is_no_release_is_said(world: World, name: str, says: str) -> None:
 def test_a_whole_release_verifies_and_a_damaged_one_exits_with_one(world: World) -> None:
     release = world.add(1)
     assert "is whole: the manifest and 3 files" in run("verify", "toy@1")
-    (world.folder / "1" / "model.onnx").write_bytes(b"another graph")
-    (world.folder / "1" / "calibration.json").unlink()
+    (world.bundle(1) / "model.onnx").write_bytes(b"another graph")
+    (world.bundle(1) / "calibration.json").unlink()
     found = json.loads(run("verify", short(release.digest), "--json", code=1))
     assert not found["whole"]
     assert [fault.split()[0] for fault in found["faults"]] == ["calibration.json", "model.onnx"]
@@ -136,5 +93,5 @@ def test_two_releases_are_told_apart_in_words_and_for_programs(world: World) -> 
     assert found["signature.json.inputs.wind.scale"]["after"] == 0.5
     assert found["parts.params"]["area"] == "params"
     assert "They are the same" in run("diff", "toy@1", "toy@1")
-    (world.folder / "2" / "signature.json").write_text("{}")
+    (world.bundle(2) / "signature.json").write_text("{}")
     assert "does not match its digest" in run("diff", "toy@1", "toy@2", code=1)
