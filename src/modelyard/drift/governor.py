@@ -218,6 +218,9 @@ def _shift(signals: Signals, rule: InputRule) -> Verdict:
     bound = Condition(direction="below", bound=rule.watch_psi)
     if not watched:
         return _verdict(SHIFT, Outcome.INCONCLUSIVE, f"fewer than {rule.min_rows} requests: no PSI", condition=bound)
+    if learnt and not all(_whole(m, signals) for m in watched):
+        reason = "PSI is unknown beside whole weeks: the window began before the training ended"
+        return _verdict(SHIFT, Outcome.INCONCLUSIVE, reason, *watched[:10])
     if learnt:
         return _shift_learnt(watched, over, learnt)
     top = ", ".join(f"{_feature(m)} {_value(m):.2f}" for m in (over or watched)[:3])
@@ -280,10 +283,10 @@ def _gain(signals: Signals, rule: GainRule) -> Verdict:
     return _verdict(GAIN, Outcome.FAILED, reason, *known, condition=bound)
 
 
-def _whole(gap: Measurement, signals: Signals) -> bool:
+def _whole(measured: Measurement, signals: Signals) -> bool:
     """Whether the window lies behind the champion's training: a few first days are a weekday's weather, no week."""
     begun = signals.trained_until
-    return begun is None or gap.window is None or gap.window.start >= begun
+    return begun is None or measured.window is None or measured.window.start >= begun
 
 
 def _still_open(signals: Signals, history: History) -> bool:

@@ -124,7 +124,12 @@ class DriftPolicy(Policy):
     @model_validator(mode="after")
     def _dry_runs_hold(self) -> Self:
         """A dry run that could never be in force is refused at load, not found out on the day it is put in force."""
-        _ = self.beside
+        policies: tuple[DriftPolicy, ...] = (self, *self.beside.values())
+        asking = {p.gain.step_hours for p in policies if p.retrain_on == "gain"}
+        if len(asking) > 1:
+            raise ValueError(
+                f"gains are measured once, in steps of one length: step_hours = {sorted(asking)} cannot be"
+            )
         return self
 
     @property

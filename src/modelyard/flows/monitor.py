@@ -6,7 +6,6 @@ for the same moment and run gives the decision that was recorded.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +24,7 @@ from modelyard.drift.quality import measure_quality
 from modelyard.drift.score import score
 from modelyard.drift.thresholds import Thresholds
 from modelyard.flows import parity
+from modelyard.flows.beside import tried
 from modelyard.flows.gain import measure_gains
 from modelyard.flows.hourly import window_profile
 from modelyard.ports.ledger import Json
@@ -76,16 +76,14 @@ def check(
     past = _past(platform, model, earlier, as_of)
     history = History(past=past, retraining_open=retraining_open, rollout_open=rollout)
     decision = governor.decide(signals, history, policy, as_of)
-    compared = parity.evidence(platform, model, as_of, earlier)
+    compared = parity.evidence(platform, model, as_of)
     decision = decision.model_copy(update={"verdicts": (*decision.verdicts, *compared)})
     journal.decide(decision)
     now = now or datetime.now(UTC)
     _incidents(platform, decision, now)
-    parity.incidents(platform, model, compared, decision.digest, now)
     _audit(platform, decision, earlier, run_key, now)
     if not _asked_already(earlier, as_of):
-        tried = {name: governor.decide(signals, history, beside, as_of) for name, beside in policy.beside.items()}
-        journal.check(model, as_of, _row(signals, decision, run_key, tried))
+        journal.check(model, as_of, _row(signals, decision, run_key, tried(signals, history, policy, earlier)))
     return decision
 
 
@@ -247,7 +245,7 @@ def _with_gains(platform: Platform, signals: Signals, policy: DriftPolicy, earli
     return Signals.model_validate({**dict(signals), "gains": gains})
 
 
-def _row(signals: Signals, decision: Decision, run_key: str, tried: Mapping[str, Decision]) -> Json:
+def _row(signals: Signals, decision: Decision, run_key: str, beside: Json) -> Json:
     """One row of history: plain numbers that can be plotted; ``dry_run`` has what policies beside would have done."""
     newest: dict[str, Any] = {}
     for m in reversed(signals.quality):
@@ -266,11 +264,10 @@ def _row(signals: Signals, decision: Decision, run_key: str, tried: Mapping[str,
         "signals": signals.to_dict(),
         **newest,
         "requests": signals.requests,
-        # Named only when features were compared: the next comparison is due some hours after it.
         "parity": {v.check: v.outcome.value for v in decision.verdicts if v.check in parity.CHECKS},
         "psi": psi,
         "gain": next((m.value for m in reversed(signals.gains)), None),
-        "dry_run": {name: {"action": d.action, "reasons": list(d.reasons)} for name, d in tried.items()},
+        "dry_run": beside,
         "psi_max": max((v for v in psi.values() if v is not None), default=None),
     }
 

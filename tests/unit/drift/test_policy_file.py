@@ -60,6 +60,10 @@ def test_the_demo_only_shortens_durations_and_looks() -> None:
         ("defaults: {}", "Did you mean 'default'"),
         ("default: {dry_run: {x: {windows: {needed: 9}}}}", "can never be reached"),
         ("default: {dry_run: {x: {retrain_onn: gain}}}", "retrain_onn"),
+        (
+            "default: {retrain_on: gain, dry_run: {x: {gain: {step_hours: 24}}}}",
+            r"step_hours = \[24, 168\] cannot be",
+        ),
         ("profiles: {prod: {}}", "demo, production"),
     ],
 )

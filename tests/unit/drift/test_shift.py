@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from modelyard.core.verdict import Measurement, Outcome, Verdict
+from modelyard.core.window import Window
 from modelyard.drift.governor import SHIFT, History, Signals, judge
 from modelyard.drift.policy import DriftPolicy
 
@@ -60,3 +63,20 @@ def test_the_fixed_band_is_a_policy_that_can_be_chosen() -> None:
 def test_a_threshold_of_a_few_weeks_is_no_row_of_the_window() -> None:
     """Only a PSI is counted as one: without any, the check is inconclusive, whatever is known of thresholds."""
     assert shift(measured("psi_threshold", "temp", 1.2, n=900)).outcome is Outcome.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(("days", "outcome"), [(6, Outcome.INCONCLUSIVE), (7, Outcome.FAILED)])
+def test_a_part_of_a_week_is_not_held_to_thresholds_of_weeks(days: int, outcome: Outcome) -> None:
+    """Right after a training a few days are there: of fewer rows, and of one weather, a PSI is higher by chance."""
+    window = Window.last(timedelta(days=7), NOW)
+    signals = Signals(
+        model="m",
+        champion="sha256:" + "a" * 64,
+        as_of=NOW,
+        trained_until=NOW - timedelta(days=days),
+        newest=NOW - timedelta(hours=1),
+        requests=6000,
+        inputs=tuple(m.model_copy(update={"window": window}) for m in (measured("psi", "temp", 1.3), *SEASONAL[1:])),
+    )
+    found = next(v for v in judge(signals, History(), DriftPolicy()) if v.check == SHIFT)
+    assert found.outcome is outcome
