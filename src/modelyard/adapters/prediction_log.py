@@ -110,7 +110,8 @@ class ParquetPredictions:
         holding = [Path(file) for (file,) in _run(query, {"request": request}).fetchall()]
         frame = self._query(model, holding, datetime.fromisoformat("0001-01-02T00:00:00+00:00"), _FAR, _FAR)
         own = re.compile(re.escape(request) + r"(\.[0-9]+)?")
-        return frame[[own.fullmatch(found) is not None for found in frame["request_id"]]].reset_index(drop=True)
+        asked = frame["request_id"].map(lambda found: own.fullmatch(found) is not None).astype(bool)
+        return frame[asked].reset_index(drop=True)
 
     def trips(self, model: str, rollout: str) -> tuple[Trip, ...]:
         """The trips on record."""

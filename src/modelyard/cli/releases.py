@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,7 +11,10 @@ import typer
 from modelyard.cli.output import AsJson, console, emit_json, emit_table, reported
 from modelyard.cli.session import platform
 from modelyard.core.digest import short
+from modelyard.core.errors import ConfigError
 from modelyard.flows import releases as flows
+from modelyard.flows.reports import keep as keep_document
+from modelyard.release.report import Format, render
 
 app = typer.Typer(help="One release: show it, verify it, tell it apart from another.", no_args_is_help=True)
 Name = Annotated[
@@ -80,3 +85,36 @@ def diff(before: Name, after: Name, as_json: AsJson = False) -> None:
             return
         title = f"From {old.model} {old.semver} ({short(old.digest)}) to {new.model} {new.semver} ({short(new.digest)})"
         emit_table(title, ("area", "what changed"), [(c.area, c.words) for c in changes], empty="They are the same.")
+
+
+@app.command()
+def report(
+    release: Name,
+    to: Annotated[Path, typer.Option(help="The file: .html or .md; one that is there is replaced.")],
+    keep: Annotated[bool, typer.Option("--keep", help="Keep it with the release's MLflow run too.")] = False,
+) -> None:
+    """Write a report for everybody who has to trust a release: changes, evidence, gates, approvals, way back, risks.
+
+    Example: modelyard release report flight_delay@champion --to report.html
+    """
+    from modelyard.flows.release_report import report as gather
+
+    with reported():
+        form = _format(to)
+        here = platform()
+        found = flows.get(here, release)
+        to.write_text(render(gather(here, found, datetime.now(UTC)), form), encoding="utf-8")
+        if keep:
+            keep_document(here, found, to, "report")
+        console.print(
+            f"Wrote {to}{', and kept it with the MLflow run' if keep else ''}.", markup=False, highlight=False
+        )
+
+
+def _format(to: Path) -> Format:
+    match to.suffix:
+        case ".html":
+            return "html"
+        case ".md":
+            return "md"
+    raise ConfigError("--to", to, "a file that ends in .html or .md")

@@ -12,8 +12,8 @@ from modelyard.ports.platform import Platform
 FOLDER = "drift"
 
 
-def keep(platform: Platform, release: Release, report: Path) -> None:
-    """Keep a drift report under ``drift/`` of the release's MLflow run. The same report again replaces itself.
+def keep(platform: Platform, release: Release, report: Path, folder_of_run: str = FOLDER) -> None:
+    """Keep a report under a folder of the release's MLflow run. The same report again replaces itself.
 
     Raises:
         Unavailable: MLflow does not answer.
@@ -21,4 +21,4 @@ def keep(platform: Platform, release: Release, report: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         shutil.copy(report, Path(folder) / report.name)
         with platform.tracking.resume(release.mlflow_run_id) as run:
-            run.folder(Path(folder), FOLDER)
+            run.folder(Path(folder), folder_of_run)

@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 
 from modelyard.cli import app
 from modelyard.core.digest import digest_json, short
+from modelyard.core.records import AnalysisRun, Release
+from modelyard.core.verdict import Condition, Measurement, Outcome, Severity, Verdict
 
 runner = CliRunner()
 
@@ -95,3 +97,94 @@ def test_two_releases_are_told_apart_in_words_and_for_programs(world: World) -> 
     assert "They are the same" in run("diff", "toy@1", "toy@1")
     (world.bundle(2) / "signature.json").write_text("{}")
     assert "does not match its digest" in run("diff", "toy@1", "toy@2", code=1)
+
+
+def verdict(check: str, outcome: Outcome, severity: Severity, *measured: Measurement, dry_run: bool = False) -> Verdict:
+    reason = f"because {check}"
+    return Verdict(
+        check=check, outcome=outcome, severity=severity, reason=reason, measurements=measured, dry_run=dry_run,
+        category="quality", condition=Condition(direction="at_least", bound=0.5),
+    )  # fmt: skip
+
+
+def judged(world: World) -> tuple[Release, Release]:
+    """A champion and a release that the gates let through with a failed warning, a dry run and an open question."""
+    champion = world.add(1)
+    world.ledger.releases.crown("toy", champion.digest, "r1", NOW)
+    inputs = tuple(i.model_copy(update={"scale": 0.5}) if i.name == "wind" else i for i in SIGNATURE.inputs)
+    release = world.add(2, signature=SIGNATURE.model_copy(update={"inputs": inputs}), overrides={"serving_units": {}})
+    auc = Measurement(name="auc", value=0.71, low=0.69, high=0.73, n=1234, subject=release.digest)
+    gates = world.decide(
+        "gates", "ready", release.digest, champion.digest,
+        verdicts=(
+            verdict("auc_floor", Outcome.SUCCESSFUL, Severity.BLOCKER, auc),
+            verdict("gap", Outcome.FAILED, Severity.WARNING),
+            verdict("fairness", Outcome.FAILED, Severity.BLOCKER, dry_run=True),
+            verdict("latency", Outcome.INCONCLUSIVE, Severity.INFORMATIONAL),
+        ),
+    )  # fmt: skip
+    world.approve(release.digest, gates.digest, "ann", comment="looked at <b>slices</b>")
+    return champion, release
+
+
+def test_a_report_says_what_changed_on_what_evidence_who_agreed_and_what_is_open(world: World) -> None:
+    champion, release = judged(world)
+    page, text = world.root / "report.html", world.root / "report.md"
+    for file in (page, text):
+        run("report", "toy@2", "--to", str(file))
+    said = text.read_text()
+    for expected in (
+        "version 1 (1.1.0), champion when it was judged", "inputs.wind.scale: 1 -\\> 0.5 (-0.5)",
+        "Ready: 1 of 4 checks succeeded", "warning gap: failed. because gap",
+        "blocker (dry run) fairness: failed", "informational latency: inconclusive", "Changed by hand: serving\\_units",
+        "| auc | all | this release | 0.71 | 0.69 to 0.73 (95%) | 1234 |", "| ann | approve |", "Not assessed yet.",
+        f"version 1 (1.1.0), {short(champion.digest)}", "modelyard rollout abort toy", "Not begun", "never rehearsed",
+        "Governance has not concluded", release.digest,
+    ):  # fmt: skip
+        assert expected in said, expected
+    html = page.read_text()
+    assert "looked at &lt;b&gt;slices&lt;/b&gt;" in html
+    assert '<span class="bad">failed</span>' in html
+    assert "looked at \\<b\\>slices" in said
+
+
+def test_a_release_that_was_damaged_is_reported_as_such(world: World) -> None:
+    judged(world)
+    (world.bundle(2) / "model.onnx").write_bytes(b"another")
+    run("report", "toy@2", "--to", str(world.root / "r.md"))
+    said = (world.root / "r.md").read_text()
+    assert "Integrity: model.onnx was changed" in said
+    assert "The two could not be compared" in said
+
+
+def test_a_report_on_nothing_yet_claims_nothing(world: World) -> None:
+    world.add(1)
+    (world.root / "policies").mkdir()
+    (world.root / "policies" / "rollout.yaml").write_text("default: {}\n")
+    run("report", "toy@1", "--to", str(world.root / "r.md"))
+    said = (world.root / "r.md").read_text()
+    for expected in ("The gates have not decided", "no champion to compare", "nothing: there is no earlier champion",
+                     "No decision of the gates", "policy of rollouts cannot be read"):  # fmt: skip
+        assert expected in said, expected
+
+
+def test_a_rollout_and_its_looks_are_told_once_each(world: World) -> None:
+    champion, release = judged(world)
+    state = world.rollout(release, champion)
+    for number, action in enumerate(("hold", "hold", "hold", "rollback", "rollback"), 1):
+        world.ledger.rollouts.look(
+            AnalysisRun(
+                rollout=state.id, model="toy", stage=0, look=number, as_of=NOW, measurements=(), verdicts=(),
+                action=action, reasons=(f"why {number}",), policy=digest_json("p"),  # type: ignore[arg-type]
+            )
+        )  # fmt: skip
+    run("report", "toy@challenger", "--to", str(world.root / "r.md"))
+    said = (world.root / "r.md").read_text()
+    assert [f"why {n}" in said for n in range(1, 6)] == [True, False, False, True, True]
+    assert "5 looks; shown are" in said
+    assert "toy version 2: pending" in said
+
+
+def test_a_report_goes_to_a_file_of_a_known_kind(world: World) -> None:
+    world.add(1)
+    assert "ends in .html or .md" in run("report", "toy@1", "--to", str(world.root / "r.pdf"), code=1)
