@@ -18,7 +18,7 @@ from pathlib import Path
 
 from _report import ROOT, Row, write
 
-FILES = ("drift_monitor", "features", "retraining", "rollout")
+FILES = ("drift_monitor", "features", "retraining", "rollout", "way_back")
 LOOPS = {"drift_monitor": "monitor", "retraining": "retrain"}
 REPEATS = 3
 LIMIT_SECONDS = 1.0

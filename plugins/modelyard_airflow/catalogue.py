@@ -27,10 +27,11 @@ from modelyard.config.yaml_file import read_yaml
 from modelyard.core.errors import ConfigError
 from modelyard.core.value import ModelName
 
-LOOPS = ("features", "monitor", "retrain", "rollout")
+LOOPS = ("features", "monitor", "retrain", "rollout", "way_back")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-_SCHEDULED = ("features", "monitor", "retrain", "retry_delay")
+_SCHEDULED = ("features", "monitor", "retrain", "drill", "retry_delay")
 _TIMES = "a cron expression in UTC, or a duration such as 5m"
+_OFF = ("off", "false")
 _SHAPED_BY = {"retrain": "governance", "rollout": "rollout"}
 _NAME: TypeAdapter[str] = TypeAdapter(ModelName)
 
@@ -82,7 +83,7 @@ def check(model: str, folder: Path, loop: str) -> None:
     except ValidationError:
         accepted = "a name of small letters, digits and _ that begins with a letter"
         raise ConfigError("folder", model, accepted, where=str(folder)) from None
-    if loop != "rollout":  # a rollout that is under way must be able to end, whatever becomes of model.yaml
+    if loop not in ("rollout", "way_back"):  # what is under way must be able to end, whatever becomes of model.yaml
         read_spec(folder)
         schedule(model, loop)
     retry_delay(model)
@@ -90,6 +91,8 @@ def check(model: str, folder: Path, loop: str) -> None:
         quorum(model)
     if loop == "rollout":
         rollout_stages(model)
+    if loop == "way_back":
+        drill_schedule(model)
 
 
 @lru_cache(maxsize=1)
@@ -119,8 +122,9 @@ def _check_keys(section: str, lines: Any) -> None:
             raise ConfigError(f"{section}.{key}", value, _SCHEDULED, where=str(schedules()))
 
 
-def _line(model: str, loop: str) -> tuple[str, str]:
-    """(key, text) of what holds for this loop: the model's own line, else the profile's, else the default."""
+def _line(model: str, loop: str, absent: str | None = None) -> tuple[str, str]:
+    """(key, text) of what holds for this loop: the model's own line, else the profile's, else the default, else
+    ``absent``."""
     data = _file()
     own = (data.get("models") or {}).get(model)
     _check_keys(f"models.{model}", own)
@@ -128,6 +132,8 @@ def _line(model: str, loop: str) -> tuple[str, str]:
     for name, lines in ((f"models.{model}", own), profile, default):
         if lines and loop in lines:
             return f"{name}.{loop}", str(lines[loop])
+    if absent is not None:
+        return f"default.{loop}", absent
     raise ConfigError(f"default.{loop}", "<missing>", _TIMES, where=str(schedules()))
 
 
@@ -144,13 +150,28 @@ def schedule(model: str, loop: str) -> BaseTimetable:
         ConfigError: the line is neither a cron expression nor a duration.
     """
     key, text = _line(model, loop)
+    return _timetable(key, text, _TIMES)
+
+
+def drill_schedule(model: str) -> BaseTimetable | None:
+    """When the way back is rehearsed; None where the line says ``off`` or there is none: then by hand alone.
+
+    Raises:
+        ConfigError: the line is none of ``off``, a cron expression and a duration.
+    """
+    key, text = _line(model, "drill", absent=_OFF[0])
+    # YAML takes a bare off for the truth value that it stands for.
+    return None if text.lower() in _OFF else _timetable(key, text, f"off, {_TIMES}")
+
+
+def _timetable(key: str, text: str, accepted: str) -> BaseTimetable:
     if every := duration(text):  # a schedule of 0s is none
         return DeltaTriggerTimetable(every)
     timetable = CronTriggerTimetable(text, timezone="UTC", run_immediately=False)
     try:
         timetable.validate()
     except AirflowTimetableInvalid:
-        raise ConfigError(key, text, _TIMES, where=str(schedules())) from None
+        raise ConfigError(key, text, accepted, where=str(schedules())) from None
     return timetable
 
 

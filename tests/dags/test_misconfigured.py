@@ -12,8 +12,8 @@ from .conftest import ROOT, Airflow
 from .test_structure import PROGRAM, models
 
 SOUND = "flight_delay"  # policies name it
-LOOPS = frozenset({"features", "monitor", "retrain", "rollout"})
-READ_MODEL_YAML = LOOPS - {"rollout"}
+LOOPS = frozenset({"features", "monitor", "retrain", "rollout", "way_back"})
+READ_MODEL_YAML = LOOPS - {"rollout", "way_back"}
 RUN = """
 import json, sys
 from airflow.dag_processing.dagbag import DagBag
@@ -45,6 +45,7 @@ WAYS = {
     "yaml": Way("projects/yaml/model.yaml", "\n{", READ_MODEL_YAML, "valid YAML"),
     "times": Way("dags/schedules.yaml", "features: every hour", frozenset({"features"}), "features = 'every hour'"),
     "never": Way("dags/schedules.yaml", "monitor: 0s", frozenset({"monitor"}), "models.never.monitor = '0s'"),
+    "drill": Way("dags/schedules.yaml", "drill: at times", frozenset({"way_back"}), "accepted (accepted: off, a cron"),
     "typo": Way("dags/schedules.yaml", "feature: 5m", LOOPS, "models.typo.feature = '5m'"),
     "patience": Way("dags/schedules.yaml", "retry_delay: soon", LOOPS, "models.patience.retry_delay = 'soon'"),
 }

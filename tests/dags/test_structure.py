@@ -63,7 +63,7 @@ def tasks(bag: dict[str, Any], loop: str) -> dict[str, Any]:
 
 def test_every_model_has_every_loop_and_nothing_heavy_was_imported(bag: dict[str, Any]) -> None:
     assert bag["errors"] == []
-    loops = ("features", "monitor", "retrain", "rollout")
+    loops = ("features", "monitor", "retrain", "rollout", "way_back")
     assert sorted(bag["dags"]) == sorted(f"{m}__{loop}" for m in ("flight_delay", "other") for loop in loops)
     assert bag["heavy"] == []
 
@@ -124,6 +124,34 @@ def test_a_rollout_has_a_task_per_stage_of_its_policy_and_a_way_back(bag: dict[s
     assert found["stage_3"]["down"] == ["promote", "roll_back", "stand_down"]
     assert {found[name]["rule"] for name in ("stage_1", "promote", "roll_back")} == {"none_failed"}
     assert bag["dags"]["flight_delay__rollout"]["schedule"] == "NullTimetable"
+
+
+def test_the_way_back_goes_by_hand_and_by_the_calendar_only_where_a_line_says_so(
+    bag: dict[str, Any], airflow: Airflow, tmp_path: Path
+) -> None:
+    assert sorted(tasks(bag, "way_back")) == ["drill", "revert"]
+    assert bag["dags"]["flight_delay__way_back"]["params"] == ["do", "why", "to"]
+    assert bag["dags"]["flight_delay__way_back"]["schedule"] == "NullTimetable"
+    lines = {"weekly": '"0 4 * * 1"', "often": "6h", "never": "off"}
+    (tmp_path / "dags").mkdir()
+    # No line of its own at all, as in a schedules.yaml from before there were drills, is off.
+    text = "default: {retry_delay: 3s}\nmodels:\n" + "".join(f"  {m}: {{drill: {v}}}\n" for m, v in lines.items())
+    (tmp_path / "dags" / "schedules.yaml").write_text(text)
+    (tmp_path / "policies").symlink_to(ROOT / "policies")
+    here = airflow.given(
+        MODELYARD_ROOT=str(tmp_path), MODELYARD_PROJECTS=models(tmp_path / "projects", "flight_delay", *lines)
+    )
+    found = here.run(PROGRAM, str(ROOT / "dags" / "way_back.py"))
+    schedules = {name.removesuffix("__way_back"): dag["schedule"] for name, dag in found["dags"].items()}
+    assert (found["errors"], schedules) == (
+        [],
+        {
+            "weekly": "CronTriggerTimetable",
+            "often": "DeltaTriggerTimetable",
+            "never": "NullTimetable",
+            "flight_delay": "NullTimetable",
+        },
+    )
 
 
 def test_a_task_parses_its_own_dag_alone(airflow: Airflow, tmp_path: Path) -> None:

@@ -23,7 +23,10 @@ from .conftest import ROOT, Airflow
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-LOADERS = ("modelyard_drift_monitor.py", "modelyard_features.py", "modelyard_retraining.py", "modelyard_rollout.py")
+LOADERS = (
+    "modelyard_drift_monitor.py", "modelyard_features.py", "modelyard_retraining.py", "modelyard_rollout.py",
+    "modelyard_way_back.py",
+)  # fmt: skip
 SOURCES = (
     "pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE",
     "src", "dags", "plugins", "policies", "feature_repo",
@@ -210,7 +213,13 @@ def test_airflow_finds_the_models_dags_through_the_loaders(loaded: Installed) ->
     assert sorted(path.name for path in loaded.dags.iterdir()) == list(LOADERS)
     bag = loaded.answer(BAG, str(loaded.dags))
     assert bag["errors"] == {}
-    assert sorted(bag["dags"]) == ["churn__features", "churn__monitor", "churn__retrain", "churn__rollout"]
+    assert sorted(bag["dags"]) == [
+        "churn__features",
+        "churn__monitor",
+        "churn__retrain",
+        "churn__rollout",
+        "churn__way_back",
+    ]
     assert {Path(file).parent for file in bag["dags"].values()} == {loaded.dags}  # a worker finds them there again
     assert bag["heavy"] == []
     assert any(file.endswith("modelyard_airflow/dags/retraining.py") for file in bag["code"])

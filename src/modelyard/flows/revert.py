@@ -19,21 +19,32 @@ from modelyard.release.bundle import read_bundle
 from modelyard.rollout.state import RolloutState
 
 
-def revert(platform: Platform, model: str, by: str, why: str, now: datetime, *, to: int | None = None) -> RolloutState:
+def revert(
+    platform: Platform,
+    model: str,
+    by: str,
+    why: str,
+    now: datetime,
+    *,
+    to: int | None = None,
+    asked: datetime | None = None,
+) -> RolloutState:
     """Go back from the champion to the champion before it, or to the earlier champion with version ``to``.
 
     Every replica is brought to it and probed; then it is crowned, and the release that was left is quarantined. A
     revert that was begun is gone on with; one that has just been done is done, and is returned: whoever wants to go
-    back one version more names it.
+    back one version more names it. Whoever may be repeating an old wish says when it was ``asked``: it was about the
+    champion of then, and not about one that was crowned since.
 
     Raises:
         Conflict: there is no champion, or none before it; another rollout is open; the target never was champion or is
-            quarantined; or a replica refuses it (an incident says so; repeat, or abort).
+            quarantined; the champion was crowned after it was ``asked``; or a replica refuses it (an incident says so;
+            repeat, or abort).
         IntegrityError: the target's bundle cannot be read as it was released. Nothing was changed.
         Unavailable: a replica did not acknowledge (the others are back already); doing it again goes on.
         NotFound: the model has no such version.
     """
-    state = _begun(platform, model, to) or _begin(platform, model, by, why, now, to)
+    state = _begun(platform, model, to) or _begin(platform, model, by, why, now, to, asked)
     audit_once(platform, state, "rollout revert begun", state.decided_by, state.opened_at, state.reason)
     return complete(platform, state, now)
 
@@ -67,12 +78,15 @@ def _in_the_way(state: RolloutState) -> str:
     return f"rollout {state.id} is open: `modelyard rollout abort {state.model}` gives the traffic back to the champion"
 
 
-def _begin(platform: Platform, model: str, by: str, why: str, now: datetime, to: int | None) -> RolloutState:
+def _begin(
+    platform: Platform, model: str, by: str, why: str, now: datetime, to: int | None, asked: datetime | None
+) -> RolloutState:
     champion = platform.ledger.releases.champion(model)
     if champion is None:
         raise Conflict(f"{model} has no champion to go back from")
-    target = _target(platform, champion, to)
     rollouts = history(platform, model)
+    _still_meant(rollouts, champion, asked)
+    target = _target(platform, champion, to)
     promotion = _promotion(rollouts, target)
     _readable(platform, target)
     reverts = sum(state.strategy == "revert" for state in rollouts)
@@ -94,6 +108,16 @@ def _begin(platform: Platform, model: str, by: str, why: str, now: datetime, to:
     ).begin_revert(f"reverted by {by}: {why}", by, now)
     platform.ledger.rollouts.open(wanted.id, model, target.digest, wanted.to_dict(), now)
     return read(platform, wanted.id)
+
+
+def _still_meant(rollouts: list[RolloutState], champion: Release, asked: datetime | None) -> None:
+    crowned = [state.decided_at for state in rollouts if (state.release, state.status) == (champion.digest, "promoted")]
+    since = crowned[-1] if crowned else None
+    if asked is not None and since is not None and since > asked:
+        raise Conflict(
+            f"version {champion.version} of {champion.model} has become champion since this was asked for, at "
+            f"{asked.isoformat()}: nothing was reverted; ask again if it is this version that must go"
+        )
 
 
 def _target(platform: Platform, champion: Release, to: int | None) -> Release:

@@ -97,6 +97,17 @@ def test_a_version_that_was_passed_over_is_not_said_to_be_promoted(make: Make) -
         rollout.start(platform, second, LATER)
 
 
+def test_an_old_wish_is_not_about_a_champion_that_was_crowned_since(make: Make) -> None:
+    model = "back_stale"
+    platform = make(model)
+    promoted(platform, model, 1)
+    second = promoted(platform, model, 2)
+    with pytest.raises(Conflict, match="version 2 of back_stale has become champion since this was asked for"):
+        rollout.revert(platform, model, "ann", "version 1 is bad", LATER, asked=NOW - timedelta(hours=1))
+    assert platform.ledger.releases.champion(model).digest == second
+    assert rollout.revert(platform, model, "ann", "version 2 is bad", LATER, asked=LATER).status == "promoted"
+
+
 def test_what_cannot_be_gone_back_to_is_refused_and_changes_nothing(make: Make) -> None:
     model = "back_refused"
     platform = make(model)
