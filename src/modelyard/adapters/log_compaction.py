@@ -19,6 +19,8 @@ from modelyard.core.errors import Conflict
 
 _NAME = re.compile(r"(?P<replica>.+)-[0-9a-f]{8}-[0-9]{8}(?P<rollout>~.*)?[.]parquet")
 _ONCE = "QUALIFY row_number() OVER (PARTITION BY request_id, key ORDER BY isnan(other_score), served_at) = 1"
+MERGED = "-00000000"
+"""In the name of a merged file; gateways number theirs from 1."""
 _PARTIAL = ".merging"
 """Ends the name of what is being merged: a gateway's own files in the making end in ``.partial``, beside it."""
 
@@ -59,7 +61,7 @@ def _folder(folder: Path, once: str) -> tuple[int, int]:
             groups[named["replica"], named["rollout"] or ""].append(path)
     for (replica, rollout), files in groups.items():
         if len(files) > 1:
-            _merge(files, folder / f"{replica}-{secrets.token_hex(4)}-00000000{rollout}.parquet", once)
+            _merge(files, folder / f"{replica}-{secrets.token_hex(4)}{MERGED}{rollout}.parquet", once)
     return sum(map(len, groups.values())), len(groups)
 
 

@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from modelyard.adapters.log_compaction import MERGED
 from modelyard.core.errors import IntegrityError
 from modelyard.core.window import Window
 from modelyard.ports.fleet import Trip
@@ -85,7 +86,7 @@ class ParquetPredictions:
             file
             for folder in sorted((self._root / model / "predictions").glob("date=*"))
             if folder.name.removeprefix("date=") in days
-            for file in sorted(folder.glob("*.parquet"))
+            for file in _listed(folder, "*.parquet")
         ]
         return self._query(model, files, window.start, window.end, as_of)
 
@@ -94,7 +95,7 @@ class ParquetPredictions:
         return _steady(lambda: self._of_rollout(model, rollout))
 
     def _of_rollout(self, model: str, rollout: str) -> pd.DataFrame:
-        files = sorted((self._root / model / "predictions").glob(f"date=*/*~{rollout}.parquet"))
+        files = _listed(self._root / model / "predictions", f"date=*/*~{rollout}.parquet")
         return self._query(model, files, datetime.fromisoformat("0001-01-02T00:00:00+00:00"), _FAR, _FAR)
 
     def request(self, model: str, request: str) -> pd.DataFrame:
@@ -131,7 +132,7 @@ class ParquetPredictions:
     def _newest(self, model: str) -> datetime | None:
         folders = sorted((self._root / model / "predictions").glob("date=*"), reverse=True)
         for folder in folders:
-            if files := sorted(folder.glob("*.parquet")):
+            if files := _listed(folder, "*.parquet"):
                 row = _run(f"SELECT epoch_us(max(event_time)) FROM {_files(files)}", {}).fetchone()  # noqa: S608
                 return datetime.fromtimestamp(row[0] / 1e6, tz=UTC)
         return None
@@ -149,8 +150,8 @@ class ParquetPredictions:
 
     def _reported(self, model: str, kind: str, first: date, last: date) -> list[Path]:
         """The files of outcomes that became known on these days (UTC): a year of them is not read for a day's look."""
-        files = (self._root / model / kind).glob("date=*/*.parquet")
-        return sorted(file for file in files if first <= _date(file) <= last)
+        files = _listed(self._root / model / kind, "date=*/*.parquet")
+        return [file for file in files if first <= _date(file) <= last]
 
     def _query(self, model: str, files: list[Path], start: datetime, end: datetime, as_of: datetime) -> pd.DataFrame:
         if not files:
@@ -166,6 +167,18 @@ class ParquetPredictions:
         for name in _MOMENTS:
             frame[name] = frame[name].dt.tz_convert("UTC").astype("datetime64[us, UTC]")
         return frame
+
+
+def _listed(folder: Path, pattern: str) -> list[Path]:
+    """The files there are, in order; the same rows whatever is merged meanwhile (``log_compaction``).
+
+    Listing takes time: a file that is removed while it lasts may be left out, and the merged one, which was there
+    before, not be met either. So it is repeated until the next listing shows no merged file that was not met.
+    """
+    found, again = set(folder.glob(pattern)), set(folder.glob(pattern))
+    while any(MERGED in file.name for file in again - found):
+        found, again = again, set(folder.glob(pattern))
+    return sorted(found)
 
 
 def _date(file: Path) -> date:

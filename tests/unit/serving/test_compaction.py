@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -136,3 +137,22 @@ async def test_two_do_not_merge_at_once(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(log_compaction, "_merge", meanwhile)
     assert compact(tmp_path, "m") == (32, 8)
     pd.testing.assert_frame_equal(read(tmp_path), before)
+
+
+async def test_a_merge_while_files_are_being_listed_hides_no_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the listing had not come to yet is removed, and the merged files lie where it has been already."""
+    before = await written(tmp_path)
+    real, merged = Path.glob, []
+
+    def glob(self: Path, pattern: str) -> Iterator[Path]:
+        met = list(real(self, pattern))
+        if pattern.endswith("~r.parquet") and not merged:
+            merged.append(compact(tmp_path, "m"))
+            met = [path for path in met if path.exists()]
+        return iter(met)
+
+    monkeypatch.setattr(Path, "glob", glob)
+    pd.testing.assert_frame_equal(read(tmp_path), before)
+    assert merged == [(32, 8)]
