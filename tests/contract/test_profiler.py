@@ -34,7 +34,8 @@ ENGINES = ("parquet", "duckdb files", "duckdb table", "postgres")
 
 _TYPES = {
     pa.float64(): "float8", pa.float32(): "float4", pa.int64(): "int8", pa.int32(): "int4", pa.string(): "text",
-    pa.bool_(): "bool", pa.date32(): "date", pa.timestamp("us", "UTC"): "timestamptz", pa.null(): "text",
+    pa.bool_(): "bool", pa.date32(): "date", pa.timestamp("us", "UTC"): "timestamptz", pa.timestamp("us"): "timestamp",
+    pa.null(): "text",
 }  # fmt: skip
 
 
@@ -257,6 +258,25 @@ class TestWindows:
                 engine.count(reference, asked)
             return
         assert engine.count(reference, asked) == Counted(profile=count(reference, pd.DataFrame({"x": [0.0, 1.0]})))
+
+    @pytest.mark.parametrize("kind", [pa.timestamp("us"), pa.string(), pa.float64()], ids=str)
+    def test_a_time_without_a_zone_is_refused(self, place: Place, kind: pa.DataType) -> None:
+        """An engine would read it in the time zone of its session, or not at all."""
+        at = self.table()["at"]
+        given = at.cast(kind) if kind != pa.float64() else at.cast(pa.int64()).cast(kind)
+        engine, rows = place(self.table().set_column(0, "at", given))
+        asked = Rows(**{**rows.model_dump(), "time": "at", "window": Window.last(timedelta(hours=1), self.START)})
+        if not isinstance(engine, ParquetProfiler):
+            with pytest.raises(ConfigError, match="time zone"):
+                engine.count(blank(x=NumericBins()), asked)
+
+    def test_nanoseconds_are_moments_too(self, tmp_path: Path) -> None:
+        table = self.table()
+        table = table.set_column(0, "at", table["at"].cast(pa.timestamp("ns", "UTC")))
+        pq.write_table(table, tmp_path / "rows.parquet")
+        window = Window.last(timedelta(hours=1), self.START)
+        rows = Rows(files=(str(tmp_path / "rows.parquet"),), time="at", window=window)
+        assert DuckDbProfiler().count(blank(x=NumericBins()), rows).profile.n == 2
 
     def test_a_time_column_that_is_not_there_is_named(self, place: Place) -> None:
         engine, rows = place(self.table())

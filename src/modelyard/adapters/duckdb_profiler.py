@@ -37,6 +37,7 @@ _AS_CATEGORY: dict[Kind, str] = {
     "decimal": _AS_NUMBER["decimal"],
     "other": "CASE WHEN {c} IS NULL THEN NULL ELSE '' END",
 }
+_MOMENTS = ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS", "TIMESTAMP_NS WITH TIME ZONE")
 _KEY_TYPES: dict[Kind, str] = {"integer": "HUGEINT", "single": "FLOAT", "boolean": "BOOLEAN", "text": "VARCHAR",
                                "other": "VARCHAR", "null": "VARCHAR"}  # fmt: skip
 
@@ -67,9 +68,9 @@ class DuckDbProfiler:
 
     def _count(self, reference: Profile, rows: Rows, source: str) -> Counted:
         with self._connect() as db:
-            kinds = _columns(db, source, rows)
-            if rows.time and rows.time not in kinds:
-                raise NotFound("column of event time", rows.time, known=kinds)
+            types = _columns(db, source, rows)
+            kinds = {name: _kind(kind) for name, kind in types.items()}
+            sql_counts.check_time(rows, types, _MOMENTS)
             here = [f for f in reference.features if f.name in kinds]
             n = _scalar(db, f"SELECT count(*) FROM {source} {_within(rows)}", rows)  # noqa: S608
             counts = _numbers(db, here, kinds, source, rows, n) | _categories(db, here, kinds, source, rows)
@@ -85,14 +86,15 @@ class DuckDbProfiler:
         return duckdb.connect(str(self._database), read_only=True, config=self._config)
 
 
-def _columns(db: Any, source: str, rows: Rows) -> dict[str, Kind]:
+def _columns(db: Any, source: str, rows: Rows) -> dict[str, str]:
+    """What DuckDB calls the type of each column."""
     import duckdb
 
     try:
         found = db.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()  # noqa: S608
     except duckdb.CatalogException as error:
         raise NotFound("table", rows.table) from error
-    return {name: _kind(kind) for name, kind, *_ in found}
+    return {name: kind for name, kind, *_ in found}
 
 
 def _kind(kind: str) -> Kind:
@@ -166,7 +168,9 @@ def _scalar(db: Any, query: str, rows: Rows) -> int:
 
 
 def _within(rows: Rows) -> str:
-    return f"WHERE {_name(rows.time)} >= $start AND {_name(rows.time)} < $end" if rows.window else ""
+    # Nanoseconds, which pandas writes, are not compared with microseconds by themselves.
+    moment = f"CAST({_name(rows.time)} AS TIMESTAMPTZ)"
+    return f"WHERE {moment} >= $start AND {moment} < $end" if rows.window else ""
 
 
 def _moments(rows: Rows) -> dict[str, Any]:

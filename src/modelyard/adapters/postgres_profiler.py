@@ -76,9 +76,9 @@ def _count(db: Any, reference: Profile, rows: Rows) -> Counted:
     from psycopg import sql
 
     table = sql.SQL(".").join(map(sql.Identifier, rows.table.split(".")))
-    kinds = _columns(db, table)
-    if rows.time and rows.time not in kinds:
-        raise NotFound("column of event time", rows.time, known=kinds)
+    described = db.execute(sql.SQL("SELECT * FROM {} LIMIT 0").format(table)).description
+    kinds = _columns(db, described)
+    sql_counts.check_time(rows, {c.name: c.type_display.partition("(")[0] for c in described}, ("timestamptz",))
     source = table
     if rows.window:
         within = sql.SQL("(SELECT * FROM {table} WHERE {time} >= {start} AND {time} < {end}) AS chosen")
@@ -90,10 +90,7 @@ def _count(db: Any, reference: Profile, rows: Rows) -> Counted:
     return sql_counts.counted(reference, kinds, counts, n, time=rows.time)
 
 
-def _columns(db: Any, table: Any) -> dict[str, Kind]:
-    from psycopg import sql
-
-    described = db.execute(sql.SQL("SELECT * FROM {} LIMIT 0").format(table)).description
+def _columns(db: Any, described: Any) -> dict[str, Kind]:
     codes = [column.type_code for column in described]
     enums = {row[0] for row in db.execute("SELECT oid FROM pg_type WHERE typtype = 'e' AND oid = ANY(%s)", [codes])}
     return {c.name: "text" if c.type_code in enums else _KINDS.get(c.type_code, "other") for c in described}

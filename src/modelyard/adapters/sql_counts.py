@@ -12,9 +12,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from modelyard.core.errors import ConfigError, NotFound
 from modelyard.core.profile import Bins, CategoricalBins, NumericBins, Profile
 from modelyard.drift.counts import all_missing, category, counted_as, from_cumulative, places
-from modelyard.ports.profiler import Counted
+from modelyard.ports.profiler import Counted, Rows
 
 Kind = Literal["integer", "single", "double", "decimal", "boolean", "text", "null", "other"]
 """What a column holds, whatever its engine calls it. ``null``: nothing but nulls, of no type."""
@@ -94,6 +95,21 @@ def _float_key(name: str, kind: Kind) -> float | None:
     with np.errstate(over="ignore"):
         same: Any = np.float32(value) if kind == "single" else value
     return float(same) if same == same and category(same) == name else None
+
+
+def check_time(rows: Rows, types: Mapping[str, Any], moments: Sequence[Any]) -> None:
+    """Refuse a column of event time that is not there, or that is no moment: without a time zone an engine would take
+    the zone of its session for it.
+
+    Raises:
+        NotFound: there is no such column.
+        ConfigError: its type is not one of ``moments``.
+    """
+    if rows.time and rows.time not in types:
+        raise NotFound("column of event time", rows.time, known=types)
+    if rows.window and types[rows.time] not in moments:
+        accepted, hint = "a column of timestamps with a time zone", f"{rows.time} is of type {types[rows.time]}."
+        raise ConfigError("rows.time", rows.time, accepted, hint=hint)
 
 
 def kind_suits(bins: Bins, kind: Kind) -> bool:

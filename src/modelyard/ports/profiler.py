@@ -56,7 +56,8 @@ class Profiler(Protocol):
 
         Raises:
             NotFound: a file, the table or the time column does not exist.
-            ConfigError: this engine does not read such rows (a table of a profiler of files, say).
+            ConfigError: this engine does not read such rows (a table of a profiler of files, say); the time column
+                has no time zone.
             Unavailable: the engine does not answer.
         """
 
