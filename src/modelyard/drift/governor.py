@@ -17,8 +17,15 @@ from typing import Literal
 from modelyard.core.value import Digest, ModelName, Moment, Value
 from modelyard.core.verdict import Condition, Decision, Measurement, Outcome, Severity, Verdict
 from modelyard.core.window import Window
+from modelyard.drift.banded import BANDS, due, judge_bands, standing
+from modelyard.drift.bands import Standing
+from modelyard.drift.concept import QUALITY, judge_quality, relative_drops
 from modelyard.drift.cusum import cusum
+from modelyard.drift.importance import note, weights
+from modelyard.drift.operations import OPERATIONS, judge_operations
 from modelyard.drift.policy import DriftPolicy, GainRule, InputRule
+from modelyard.drift.upstream import UPSTREAM, judge_upstream
+from modelyard.drift.verdicts import verdict as _verdict
 
 Action = Literal["nothing", "watch", "schedule", "retrain", "page"]
 
@@ -35,7 +42,9 @@ class Signals(Value):
     ``quality`` holds the measurements of ``drift.quality`` for each window of the policy, newest window first;
     ``inputs`` those of ``drift.score`` for the newest window; ``gains`` one ``retraining_gain`` for each step since the
     champion's training, oldest first. ``newest`` is the newest request in the log,
-    ``newest_label`` the newest outcome received, ``trained_until`` the champion's ``as_of``.
+    ``newest_label`` the newest outcome received, ``trained_until`` the champion's ``as_of``. ``baseline`` is the
+    quality at release, ``slices`` that of now by slice, ``operations`` the latency now and in the baseline, ``upstream``
+    the measurements of ``drift.upstream``, ``importance`` one per feature; where empty, there is no verdict on them.
     """
 
     model: ModelName
@@ -49,6 +58,11 @@ class Signals(Value):
     inputs: tuple[Measurement, ...] = ()
     gains: tuple[Measurement, ...] = ()
     reference: Digest | None = None
+    baseline: tuple[Measurement, ...] = ()
+    slices: tuple[Measurement, ...] = ()
+    operations: tuple[Measurement, ...] = ()
+    upstream: tuple[Measurement, ...] = ()
+    importance: tuple[Measurement, ...] = ()
 
 
 class Past(Value):
@@ -102,7 +116,36 @@ def judge(signals: Signals, history: History, policy: DriftPolicy) -> tuple[Verd
         return ()
     checks = (_traffic(signals, policy), _labels(signals, policy), _inputs(signals, policy.inputs))
     gain = (_gain(signals, policy.gain),) if signals.gains or policy.retrain_on == GAIN else ()
-    return (*checks, _shift(signals, policy.inputs), _calibration(signals, history, policy), *gain)
+    decided = (judge_bands(_stands(signals, policy)),) if policy.retrain_on == BANDS else ()
+    shift, noted = _shift(signals, policy.inputs), note(signals.importance, policy.inputs.least_importance)
+    shift = shift.model_copy(update={"reason": f"{shift.reason}; {noted}"})
+    told = (shift, _calibration(signals, history, policy), *gain, *decided)
+    return (*checks, *told, *_advice(signals, policy))
+
+
+def _advice(signals: Signals, policy: DriftPolicy) -> Iterable[Verdict]:
+    """Quality, operations and upstream: where they fail they ask for a look."""
+    if signals.baseline:
+        yield judge_quality(_now(signals), signals.slices, signals.baseline, policy.quality, policy.bands)
+    if len(signals.operations) > 1:
+        yield judge_operations(signals.operations[0], signals.operations[1], policy.operations)
+    if signals.upstream:
+        yield judge_upstream(signals.upstream, policy.upstream)
+
+
+def _now(signals: Signals) -> list[Measurement]:
+    """Quality in the newest labelled window."""
+    return list({m.name: m for m in reversed(signals.quality)}.values())
+
+
+def _stands(signals: Signals, policy: DriftPolicy) -> Standing | None:
+    rule = policy.inputs
+    psi = [m for m in _watched(signals.inputs, {"psi"}, rule) if m.n >= rule.min_rows and _matters(m, signals, rule)]
+    return standing(psi, relative_drops(_now(signals), signals.baseline), policy.bands)
+
+
+def _matters(psi: Measurement, signals: Signals, rule: InputRule) -> bool:
+    return weights(signals.importance).get(psi.slice, 1.0) >= rule.least_importance
 
 
 def _conclude(
@@ -117,11 +160,24 @@ def _conclude(
         return "page", [*pages, *(f"no retraining on such data, although: {reason}" for reason in asking[:1])]
     if asking:
         action, restraint = _restrain(signals, history, policy)
+        stands = _stands(signals, policy) if policy.retrain_on == BANDS else None
+        if stands and (by := due(stands, history.past, signals.champion, signals.as_of)) > signals.as_of:
+            action, restraint = ("schedule" if action == "retrain" else action), [f"due by {_time(by)}", *restraint]
         return action, [*asking, *restraint]
     # A gain that only a policy beside this one asks for is evidence here and no concern.
     counted = [v for v in verdicts if v.check != GAIN or policy.retrain_on == GAIN]
-    concerns = [v.reason for v in counted if v.outcome is not Outcome.SUCCESSFUL]
-    return ("watch", concerns) if concerns else ("nothing", [by_check[CALIBRATION].reason])
+    concerns = [v.reason for v in counted if _concerns(v)]
+    if concerns:
+        return "watch", concerns
+    # What is only unknown asks for nothing here, and is never told as fine.
+    unknown = [v.reason for v in counted if v.outcome is not Outcome.SUCCESSFUL]
+    return "nothing", [by_check[CALIBRATION].reason, *unknown]
+
+
+def _concerns(verdict: Verdict) -> bool:
+    """Whether it asks for a look: whatever failed, and whatever of the main checks is unknown."""
+    advisory = verdict.check in {QUALITY, OPERATIONS, UPSTREAM}
+    return verdict.outcome not in {Outcome.SUCCESSFUL, *((Outcome.INCONCLUSIVE,) if advisory else ())}
 
 
 def _asking(by_check: Mapping[str, Verdict], policy: DriftPolicy) -> list[Verdict]:
@@ -130,6 +186,8 @@ def _asking(by_check: Mapping[str, Verdict], policy: DriftPolicy) -> list[Verdic
     Where the gain decides and is not known, the gap decides: no estimate is no reason to leave a bad model alone.
     """
     gap, gain = by_check[CALIBRATION], by_check.get(GAIN)
+    if policy.retrain_on == BANDS:
+        return [by_check[BANDS]] if by_check[BANDS].outcome is Outcome.FAILED else []
     known = gain is not None and gain.outcome is not Outcome.INCONCLUSIVE
     first, second = (gain, gap) if policy.retrain_on == GAIN and gain is not None and known else (gap, gain)
     return [v for v in (first, second) if v is not None] if first.outcome is Outcome.FAILED else []
@@ -210,8 +268,9 @@ def _shift(signals: Signals, rule: InputRule) -> Verdict:
     """The naive check, kept as a reason to look. Seasonal features fail it in every week."""
     watched = [m for m in _watched(signals.inputs, {"psi"}, rule) if m.value is not None and m.n >= rule.min_rows]
     learnt = {m.slice: _value(m) for m in signals.inputs if m.name == "psi_threshold" and rule.shift == "held_out"}
+    weighed = [m for m in watched if _matters(m, signals, rule)]
     over = sorted(
-        (m for m in watched if (_value(m) > learnt[m.slice] if m.slice in learnt else _value(m) >= rule.watch_psi)),
+        (m for m in weighed if (_value(m) > learnt[m.slice] if m.slice in learnt else _value(m) >= rule.watch_psi)),
         key=_value,
         reverse=True,
     )
@@ -323,25 +382,6 @@ def _gap(gap: Measurement) -> str:
     bounds = f" [{gap.low:+.3f}, {gap.high:+.3f}]" if gap.low is not None and gap.high is not None else ""
     until = f" until {_time(gap.window.end)}" if isinstance(gap.window, Window) else ""
     return f"{_value(gap):+.3f}{bounds}, n = {gap.n}{until}"
-
-
-def _verdict(
-    check: str,
-    outcome: Outcome,
-    reason: str,
-    *measured: Measurement | None,
-    condition: Condition | None = None,
-    severity: Severity = Severity.BLOCKER,
-) -> Verdict:
-    return Verdict(
-        check=check,
-        outcome=outcome,
-        severity=severity,
-        reason=reason,
-        condition=condition,
-        measurements=tuple(m for m in measured if m is not None),
-        category="drift",
-    )
 
 
 def _hours(now: Moment, then: Moment | None) -> float | None:

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from modelyard.config.policies import Policy
 from modelyard.core.digest import digest_json
 from modelyard.core.window import Window
+from modelyard.drift.bands import Bands
 
 
 class Windows(Policy):
@@ -76,7 +77,8 @@ class InputRule(Policy):
     """Drift of inputs and scores. A PSI alone asks for a look, never for a retraining; broken inputs page a person.
 
     ``shift``: from where on a PSI asks for a look. "held_out": from each feature's own threshold, learnt from the weeks
-    of the reference; ``watch_psi`` for a feature without one. "fixed": from ``watch_psi``.
+    of the reference; ``watch_psi`` for a feature without one. "fixed": from ``watch_psi``. A feature whose importance
+    is less than ``least_importance`` of the most important one's (``drift.importance``) drifts without a look.
     """
 
     shift: Literal["held_out", "fixed"] = "held_out"
@@ -85,7 +87,35 @@ class InputRule(Policy):
     page_unseen: float = Field(default=0.2, gt=0, le=1)
     page_invalid: float = Field(default=0.01, gt=0, le=1)
     min_rows: int = Field(default=500, ge=1)
+    least_importance: float = Field(default=0.02, ge=0, le=1)
     ignore: tuple[str, ...] = ()
+
+
+class QualityRule(Policy):
+    """Quality beside the baseline (``drift.concept``): a slice is compared from so many labelled rows on."""
+
+    min_slice_labels: int = Field(default=300, ge=30)
+
+
+class OperationsRule(Policy):
+    """Answers of the last ``window_hours`` beside the first week's: how much slower asks for a look.
+
+    ``latency_rise`` is relative: 0.15 is 15% above the baseline's 95% quantile.
+    """
+
+    window_hours: int = Field(default=24, ge=3)
+    latency_rise: float = Field(default=0.15, gt=0)
+    min_rows: int = Field(default=500, ge=100)
+
+
+class UpstreamRule(Policy):
+    """What comes in: a relative change of requests per day, and the age of the newest landed row (None: not judged).
+
+    A model whose rows land only when a snapshot is taken has no use for a bound on their age between snapshots.
+    """
+
+    volume_change: float = Field(default=0.5, gt=0)
+    landing_hours: int | None = Field(default=None, ge=1)
 
 
 class Silence(Policy):
@@ -106,16 +136,21 @@ class Restraint(Policy):
 class DriftPolicy(Policy):
     """Everything the governor decides by.
 
-    ``retrain_on`` says whose failing asks for a retraining: the calibration gap, or the estimated gain (which falls
-    back on the gap while there is no estimate). ``dry_run`` names other policies by what they change in this one: at
-    each check they say what they would have done, which is recorded and has no effect; they are no part of the digest.
+    ``retrain_on`` says whose failing asks for a retraining: the calibration gap; the estimated gain (which falls back
+    on the gap while there is no estimate); or the fixed bands of the trade, which also say how soon. ``dry_run`` names
+    other policies by what they change in this one: at each check they say what they would have done, which is recorded
+    and has no effect; they are no part of the digest.
     """
 
-    retrain_on: Literal["calibration", "gain"] = "calibration"
+    retrain_on: Literal["calibration", "gain", "bands"] = "calibration"
     windows: Windows = Windows()
     gain: GainRule = GainRule()
     calibration: CalibrationRule = CalibrationRule()
     inputs: InputRule = InputRule()
+    quality: QualityRule = QualityRule()
+    bands: Bands = Bands()
+    operations: OperationsRule = OperationsRule()
+    upstream: UpstreamRule = UpstreamRule()
     silence: Silence = Silence()
     restraint: Restraint = Restraint()
     report_rows: int = Field(default=5000, ge=100, le=100_000)

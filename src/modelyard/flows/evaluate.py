@@ -21,6 +21,7 @@ from modelyard.core.verdict import Measurement
 from modelyard.core.window import Window
 from modelyard.data.frames import canonical, content_digest
 from modelyard.evaluation.evidence import Evidence
+from modelyard.evaluation.importance import measure_importance
 from modelyard.evaluation.latency import measure_latency
 from modelyard.evaluation.measure import Sample, Scores, compare, measure, measure_slices
 from modelyard.ports.platform import Platform
@@ -127,6 +128,7 @@ def _measurements(
     scores = Scores(release.digest, model.score(columns, units="model"))
     yield from measure(sample, scores, threshold=threshold, seed=SEED)
     yield from measure_slices(sample, scores, rows, project.spec.slices)
+    yield from measure_importance(sample, scores, rows[list(columns)], model, seed=SEED)
     if theirs is not None:
         champion = BundleModel(theirs)
         other = Scores(theirs.release.digest, champion.score(columns, units="model"))

@@ -17,13 +17,16 @@ from modelyard.core.records import AuditEvent, Incident, Release
 from modelyard.core.verdict import Decision, Measurement, Outcome, Severity, Verdict
 from modelyard.core.window import Window
 from modelyard.drift import governor
+from modelyard.drift.concept import QUALITY
 from modelyard.drift.counts import count
 from modelyard.drift.governor import History, Past, Signals
 from modelyard.drift.policy import DriftPolicy
 from modelyard.drift.quality import measure_quality
 from modelyard.drift.score import score
 from modelyard.drift.thresholds import Thresholds
+from modelyard.drift.upstream import VOLUME
 from modelyard.flows import parity
+from modelyard.flows.baseline import observe
 from modelyard.flows.beside import tried
 from modelyard.flows.gain import measure_gains
 from modelyard.flows.hourly import window_profile
@@ -127,6 +130,7 @@ def measure(platform: Platform, model: str, as_of: datetime, policy: DriftPolicy
         quality=tuple(quality),
         inputs=(*score(reference, current, window=recent, subject=champion.digest), *thresholds),
         reference=reference.digest,
+        **observe(platform, champion, signature, log, policy, as_of),
     )
 
 
@@ -264,6 +268,10 @@ def _row(signals: Signals, decision: Decision, run_key: str, beside: Json) -> Js
         "signals": signals.to_dict(),
         **newest,
         "requests": signals.requests,
+        "verdicts": {v.check: v.outcome.value for v in decision.verdicts},
+        "drops": {f"{m.name} {m.slice}".strip(): m.value for m in _measured(decision, QUALITY)},
+        "latency_p95_ms": next((m.value for m in signals.operations), None),
+        "requests_per_day": next((m.value for m in signals.upstream if m.name == VOLUME), None),
         "parity": {v.check: v.outcome.value for v in decision.verdicts if v.check in parity.CHECKS},
         "psi": psi,
         "gain": next((m.value for m in reversed(signals.gains)), None),
@@ -289,6 +297,10 @@ def _incidents(platform: Platform, decision: Decision, now: datetime) -> None:
 
 def _of(decision: Decision, *checks: str) -> list[Verdict]:
     return [v for v in decision.verdicts if v.check in checks]
+
+
+def _measured(decision: Decision, check: str) -> list[Measurement]:
+    return [m for v in _of(decision, check) for m in v.measurements]
 
 
 def _key(model: str, cause: str) -> str:
