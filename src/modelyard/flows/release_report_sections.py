@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from modelyard.core.digest import short
@@ -85,7 +85,7 @@ def _circumstances(facts: Facts) -> Iterator[str]:
     if facts.way_back is None:
         yield "There is no earlier champion to go back to."
     elif facts.drill is None:
-        yield f"The way back was never rehearsed: `modelyard rollout drill {release.model}`."
+        yield f"The way back was never rehearsed: modelyard rollout drill {release.model} does it."
     if not _concluded(facts):
         yield "Governance has not concluded: nobody has approved it by the rules."
 
@@ -98,7 +98,7 @@ def _changes(facts: Facts) -> Section:
         return Section("What changed", (against, "The two could not be compared; see the residual risks."))
     shown = [c for c in facts.changes if c.area not in _HIDDEN]
     left = len(facts.changes) - len(shown)
-    note = f"{left} more differences tell only that it is another training; `modelyard release diff` shows them."
+    note = f"{left} more differences tell only that it is another training; modelyard release diff shows them."
     notes = (against, *(["Nothing that changes behaviour."] if not shown else []), *([note] if left else []))
     return Section("What changed", notes, columns=("area", "what"), rows=tuple((c.area, c.words) for c in shown))
 
@@ -189,7 +189,7 @@ def _rollout(facts: Facts) -> Section:
 
 def _stage(weight: float, seconds: float, rows: int) -> str:
     share = f"{weight:g}% of requests" if weight else "in shadow"
-    return f"{share} for {timedelta(seconds=seconds)} and {rows} rows at least"
+    return f"{share} for {seconds / 3600:g} h and {rows} rows at least"
 
 
 def _rollback(facts: Facts) -> Section:

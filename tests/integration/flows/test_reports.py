@@ -38,4 +38,6 @@ def test_the_report_is_an_artifact_of_the_run(ledger_engine: Engine, tmp_path: P
     client = MlflowClient(mlflow_uri)
     kept = [file.path for file in client.list_artifacts(run_id, "drift")]
     assert kept == ["drift/2013-05-01T0000Z.html", "drift/2013-05-01T0100Z.html"]
+    reports.keep(platform, release, path, "report")  # type: ignore[arg-type]
+    assert [file.path for file in client.list_artifacts(run_id, "report")] == ["report/2013-05-01T0100Z.html"]
     assert client.get_run(run_id).info.status == "FINISHED"

@@ -14,10 +14,12 @@ import pytest
 from fixtures.database import PostgresServer
 from fixtures.tiny_project import MODEL, WINDOW, write_tiny
 
+from modelyard.core.digest import short
 from modelyard.core.errors import ConfigError, Conflict, IntegrityError
 from modelyard.core.records import Release, Snapshot
 from modelyard.flows import ingest, registry
 from modelyard.flows.evaluate import evaluate, read_evidence
+from modelyard.flows.releases import diff, verify
 from modelyard.flows.snapshot import take
 from modelyard.flows.train import train
 from modelyard.release.bundle import read_bundle
@@ -136,6 +138,14 @@ def test_other_serving_units_change_the_signature_alone(
     assert (other.semver, other.overrides) == ("2.0.0", overrides)
     changed = {name for name in first.files if first.files[name] != other.files[name]}
     assert changed == {"signature.json", "example.json"}
+    assert verify(platform, other.digest).faults == ()
+    told = {c.what: c.words for c in diff(platform, first, other) if c.area not in ("origin", "model")}
+    assert told == {
+        "overrides.serving_units.wind.scale": "serving_units.wind.scale: absent -> 0.5144",
+        "signature.json.inputs.wind.scale": "inputs.wind.scale: 1 -> 0.5144 (-0.4856)",
+        "parts.interface": f"the interface that callers see: {short(first.parts['interface'])} -> "
+        f"{short(other.parts['interface'])}",
+    }
 
 
 @pytest.mark.parametrize(
