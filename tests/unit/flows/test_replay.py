@@ -32,9 +32,10 @@ def past(change: float) -> Past:
     x = rng.normal(-1, 1, n)
     moved = np.arange(n) >= CHANGE * 7 * PER_DAY
     label = (rng.random(n) < 1 / (1 + np.exp(-(x + change * moved)))).astype(float)
-    frame = pd.DataFrame({"asked": asked, "known": asked + pd.Timedelta(hours=2), "x": x, "label": label})
+    place = np.where(np.arange(n) % 3 == 0, "near", "far")
+    frame = pd.DataFrame({"asked": asked, "known": asked + pd.Timedelta(hours=2), "x": x, "label": label, "at": place})
     source = SimpleNamespace(event_time="asked", known_at="known", key="asked")
-    spec = SimpleNamespace(source=source, label=SimpleNamespace(column="label"))
+    spec = SimpleNamespace(source=source, label=SimpleNamespace(column="label"), of=lambda **_: ("at",))
     return Past(SimpleNamespace(name="made", spec=spec), frame, ORIGIN)
 
 
@@ -68,8 +69,8 @@ def calm() -> Stream:
     return stream(0.0)
 
 
-def run(on: Stream, policy: object, *, recalibrated: bool = False, start: int = 8):
-    return walk(on, on, policy, start=start, until=WEEKS - 1, recalibrated=recalibrated)
+def run(on: Stream, policy: object, *, patches: str = "none", start: int = 8):
+    return walk(on, on, policy, start=start, until=WEEKS - 1, patches=patches)
 
 
 class TestWhatAPolicySees:
@@ -99,6 +100,16 @@ class TestWhatAPolicySees:
             for week in range(9, 15):
                 assert one.wants(View(jumped, jumped, 8, week)) == two.wants(View(forked, forked, 8, week)), week
         assert jumped.shift(8, 14 * 7) == pytest.approx(forked.shift(8, 14 * 7), abs=1e-9)
+        assert jumped.sliced(8, 14) == pytest.approx(forked.sliced(8, 14), abs=1e-9)
+        assert jumped.sliced(8, 16) != pytest.approx(forked.sliced(8, 16), abs=1e-3)  # by then they are known
+
+    def test_a_category_that_nobody_has_met_yet_has_no_shift(self) -> None:
+        of = past(1.5)
+        of.frame.loc[of.first(14) :, "at"] = "new"
+        on = Stream(Fitted(of), "made", 0)
+        new = of.columns[-1, 1]
+        assert on.sliced(8, 14)[new] == 0
+        assert on.sliced(8, 16)[new] > 0
 
     def test_a_fit_cannot_be_asked_about_rows_that_it_does_not_forecast(self, jumped: Stream) -> None:
         with pytest.raises(ValueError, match="lies before row"):
@@ -121,13 +132,24 @@ class TestWhatItCosts:
         assert made.rows[13 - 8] == 7 * PER_DAY
 
     def test_recalibration_mends_a_base_rate_and_is_counted(self, jumped: Stream) -> None:
-        plain, mended = (run(jumped, Calendar(None), recalibrated=r) for r in (False, True))
+        plain, mended, sliced = (run(jumped, Calendar(None), patches=p) for p in ("none", "shift", "slices"))
         assert plain.recalibrations == 0 < mended.recalibrations
+        assert sliced.recalibrations == WEEKS - 9  # at the start of each week but the first, whose shifts came with it
         assert mended.loss.sum() < 0.93 * plain.loss.sum()
+        assert sliced.loss.sum() < 0.95 * plain.loss.sum()
+
+    def test_slices_mend_what_one_shift_cannot(self) -> None:
+        of = past(0.0)
+        near = (of.frame["at"] == "near").to_numpy() & (of.asked >= of.boundary(CHANGE))
+        of.frame.loc[near, "label"] = np.maximum(of.label[near], np.random.default_rng(1).random(near.sum()) < 0.4)
+        on = Stream(Fitted(of), "made", 0)
+        shift, sliced = (run(on, Calendar(None), patches=p) for p in ("shift", "slices"))
+        assert sliced.loss.sum() < 0.985 * shift.loss.sum()
 
     def test_a_calm_model_is_hardly_recalibrated(self, calm: Stream) -> None:
-        plain, mended = (run(calm, Calendar(None), recalibrated=r) for r in (False, True))
+        plain, mended, sliced = (run(calm, Calendar(None), patches=p) for p in ("none", "shift", "slices"))
         assert mended.loss.sum() < 1.001 * plain.loss.sum()
+        assert sliced.loss.sum() < 1.001 * plain.loss.sum()
 
 
 class TestTheGovernor:

@@ -55,6 +55,19 @@ class Past:
         """0 or 1."""
         return self.frame[self.project.spec.label.column].to_numpy(dtype=np.float64)
 
+    @cached_property
+    def columns(self) -> npt.NDArray[np.int64]:
+        """For recalibration: [rows, 1 + categorical features], column 0 for all rows, then one for each category.
+
+        A category that a model has not met yet has a column without rows, and so no shift.
+        """
+        found, size = [np.zeros(len(self.frame), dtype=np.int64)], 1
+        for name in self.project.spec.of(kind="categorical"):
+            codes, kinds = self.frame[name].astype("string").factorize(use_na_sentinel=False)
+            found.append(codes + size)
+            size += len(kinds)
+        return np.stack(found, axis=1)
+
     @property
     def weeks(self) -> int:
         """How many whole weeks there are."""

@@ -51,4 +51,4 @@ def _panel(axis: Any, means: list[dict[str, Any]]) -> None:
 
 
 def _plain(policy: str) -> str:
-    return policy.partition(" + ")[0].partition(" without ")[0]
+    return policy.partition(" + ")[0].partition(" with")[0]

@@ -166,28 +166,6 @@ class Governor:
         )
 
 
-@dataclass
-class Either:
-    """When the governor or the summed gaps ask, at most ``budget`` times: a second attempt (docs/drift-replay.md)."""
-
-    governor: Governor
-    gaps: GapCusum
-    budget: int = 4
-    used: int = 0
-
-    @property
-    def probes(self) -> int:
-        """Those of the governor."""
-        return self.governor.probes
-
-    def wants(self, view: View) -> bool:
-        """Whether either asks and the budget is not spent."""
-        asked = [self.governor.wants(view), self.gaps.wants(view)]
-        wanted = any(asked) and self.used < self.budget
-        self.used += wanted
-        return wanted
-
-
 def _within(rows: pd.DataFrame, window: Window) -> pd.DataFrame:
     start, end = (np.datetime64(m.replace(tzinfo=None), "us") for m in (window.start, window.end))
     return rows[(rows["event_time"] >= start) & (rows["event_time"] < end)]

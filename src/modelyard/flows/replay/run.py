@@ -16,7 +16,7 @@ from modelyard.config.project import load_project
 from modelyard.config.settings import Settings
 from modelyard.core.errors import ConfigError
 from modelyard.drift.policy import DriftPolicy
-from modelyard.drift.recalibrate import RecalibrationRule
+from modelyard.drift.recalibrate import RecalibrationRule, SliceRule
 from modelyard.flows.replay import summary
 from modelyard.flows.replay.families import FAMILIES, SEEDED
 from modelyard.flows.replay.fits import PROBE, Fits
@@ -25,14 +25,13 @@ from modelyard.flows.replay.policies import (
     AucDrop,
     Calendar,
     CalibrationGap,
-    Either,
     GapCusum,
     Governor,
     NaivePsi,
     Policy,
 )
 from modelyard.flows.replay.psi import Distances
-from modelyard.flows.replay.simulate import Walk, walk
+from modelyard.flows.replay.simulate import Patches, Walk, walk
 from modelyard.flows.replay.stream import Stream
 
 STARTS = (14, 18, 20, 24, 28)
@@ -69,11 +68,11 @@ def replay(settings: Settings, model: str, plan: Plan, say: Say) -> dict[str, An
     until = _checked(plan, past)
     fits = Fits(past, settings.home / "replay" / model, say)
     fits.make(_wanted(plan, until))
-    rule = RecalibrationRule()
+    rule, slices = RecalibrationRule(), SliceRule()
     walks: dict[summary.Key, list[Walk]] = {}
     for family in plan.families:
         for seed in range(_seeds(plan, family)):
-            stream, probe = Stream(fits, family, seed, rule), Stream(fits, PROBE, 0, rule)
+            stream, probe = Stream(fits, family, seed, rule, slices), Stream(fits, PROBE, 0, rule)
             for name, start, made in _walks(plan, past, policies, stream, probe, until):
                 walks.setdefault((name, family, start), []).append(made)
             say(f"walked: {family}, seed {seed}")
@@ -86,12 +85,12 @@ def replay(settings: Settings, model: str, plan: Plan, say: Say) -> dict[str, An
         "untouched": {"rows": summary.rows(later, untouched, until), "means": summary.means(later, untouched, until)},
         "policy": policies.digest,
         "data": past.digest,
-        "recalibration": rule.model_dump(),
+        "recalibration": {"shift": rule.model_dump(), "slices": slices.model_dump()},
     }
 
 
-def catalogue(policies: DriftPolicy, distances: Distances) -> dict[str, tuple[Make, bool]]:
-    """Every policy by name, with whether the model is recalibrated between its refits.
+def catalogue(policies: DriftPolicy, distances: Distances) -> dict[str, tuple[Make, Patches]]:
+    """Every policy by name, with how the model is recalibrated between its refits.
 
     Raises:
         ConfigError: ``policies/drift.yaml`` has no rule that retrains on the gain, in force or beside.
@@ -108,12 +107,13 @@ def catalogue(policies: DriftPolicy, distances: Distances) -> dict[str, tuple[Ma
     }
     also = ("static", "weekly", "every_4_weeks", "calibration_gap", "gap_cusum")
     return {
-        **{name: (make, False) for name, make in plain.items()},
-        "governor": (lambda: Governor(ours), True),
-        "governor without recalibration": (lambda: Governor(ours), False),
-        **({} if ours == policies else {"policy in force": (lambda: Governor(policies), False)}),
-        **{f"{name} + recalibration": (plain[name], True) for name in also},
-        "gain or gap_cusum + recalibration": (lambda: Either(Governor(ours), GapCusum()), True),
+        **{name: (make, "none") for name, make in plain.items()},
+        "governor": (lambda: Governor(ours), "slices"),
+        "governor with one shift": (lambda: Governor(ours), "shift"),
+        "governor without recalibration": (lambda: Governor(ours), "none"),
+        **({} if ours == policies else {"policy in force": (lambda: Governor(policies), "none")}),
+        **{f"{name} + shift": (plain[name], "shift") for name in also},
+        **{f"{name} + slices": (plain[name], "slices") for name in also[:3]},
     }
 
 
@@ -130,9 +130,9 @@ def _walks(
     plan: Plan, past: Past, policies: DriftPolicy, stream: Stream, probe: Stream, until: int
 ) -> Iterator[tuple[str, int, Walk]]:
     days = float(past.project.params["window_days"])
-    for name, (make, recalibrated) in catalogue(policies, _distances(past, days)).items():
+    for name, (make, patches) in catalogue(policies, _distances(past, days)).items():
         for start in plan.starts:
-            yield name, start, walk(stream, probe, make(), start=start, until=until, recalibrated=recalibrated)
+            yield name, start, walk(stream, probe, make(), start=start, until=until, patches=patches)
 
 
 _KNOWN: dict[str, Distances] = {}

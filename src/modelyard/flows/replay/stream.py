@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from modelyard.drift.recalibrate import RecalibrationRule, fit_shift, weights
+from modelyard.drift.recalibrate import RecalibrationRule, SliceRule, fit_shift, fit_slices, weights
 from modelyard.flows.replay.fits import Fits
 from modelyard.flows.replay.history import Floats, Past
 
@@ -29,6 +29,8 @@ class Stream:
     family: str
     seed: int
     rule: RecalibrationRule = field(default_factory=RecalibrationRule)
+    slices: SliceRule = field(default_factory=SliceRule)
+    _slices: dict[tuple[int, int], Floats] = field(default_factory=dict)
     _shifts: dict[tuple[int, int], float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -49,10 +51,11 @@ class Stream:
             raise ValueError(f"row {first} lies before row {begin}, the first that the fit of week {fit} forecasts")
         return self.logits(fit)[first - begin : last - begin]
 
-    def loss(self, fit: int, day: int, shift: float) -> tuple[float, int]:
-        """The sum of the logloss over the rows of a day, and their number."""
+    def loss(self, fit: int, day: int, shift: float | Floats) -> tuple[float, int]:
+        """The sum of the logloss over the rows of a day, and their number; by one shift, or by those of slices."""
         first, last = self.day(day), self.day(day + 1)
-        return logloss(self.rows(fit, first, last) + shift, self.past.label[first:last]), last - first
+        moved = shift if isinstance(shift, float) else shift[self.past.columns[first:last]].sum(axis=1)
+        return logloss(self.rows(fit, first, last) + moved, self.past.label[first:last]), last - first
 
     def day(self, day: int) -> int:
         """The place of the first row of a day."""
@@ -79,6 +82,23 @@ class Stream:
         logit = self.logits(fit)[places - self.fits.begin(fit)]
         before = self._shifts.get((fit, day - 1), 0.0)
         return fit_shift(logit, self.past.label[places], weights(age, rule.half_life_days), rule.prior_rows, before)
+
+    def sliced(self, fit: int, week: int) -> Floats:
+        """The recalibration by slices of a fit as estimated at the start of a week, by the past's ``columns``."""
+        if (fit, week) not in self._slices:
+            self._slices[fit, week] = self._fit_slices(fit, week)
+        return self._slices[fit, week]
+
+    def _fit_slices(self, fit: int, week: int) -> Floats:
+        rule, now = self.slices, self.past.boundary(week)
+        days = min(rule.lookback_days, 7 * (week - fit) + rule.lead_days)
+        places = self.known(fit, now, days, rule.settle_hours)
+        age = (now - self.past.asked[places]) / DAY
+        prior = np.full(int(self.past.columns.max()) + 1, rule.prior_rows)
+        prior[0] = rule.shared_prior_rows
+        logit, label = self.logits(fit)[places - self.fits.begin(fit)], self.past.label[places]
+        before = self._slices.get((fit, week - 1))
+        return fit_slices(logit, self.past.columns[places], label, weights(age, rule.half_life_days), prior, before)
 
 
 @dataclass(frozen=True)
