@@ -188,3 +188,13 @@ def test_a_rollout_and_its_looks_are_told_once_each(world: World) -> None:
 def test_a_report_goes_to_a_file_of_a_known_kind(world: World) -> None:
     world.add(1)
     assert "ends in .html or .md" in run("report", "toy@1", "--to", str(world.root / "r.pdf"), code=1)
+
+
+def test_a_ledger_and_a_bundle_that_were_changed_alike_are_found_by_the_digest(world: World) -> None:
+    """Whole in themselves, both of them: only the digest that the release was recorded under tells."""
+    release = world.add(1)
+    forged = release.model_copy(update={"author": "ann"})
+    (world.bundle(1) / "manifest.json").write_bytes(forged.to_json().encode())
+    with world.engine.begin() as db:
+        db.execute(text("UPDATE releases SET body = CAST(:body AS jsonb)"), {"body": forged.to_json()})
+    assert f"the ledger's manifest was changed: it is {forged.digest}" in run("verify", release.digest, code=1)
