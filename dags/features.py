@@ -1,6 +1,7 @@
 """Feature materialisation: build the offline views from what has landed and bring the online store up to date.
 
-Each hour it also sees that MLflow still says what the ledger says.
+Each hour it also sees that MLflow still says what the ledger says, and, once a day of event time, that features are
+served as training sees them.
 """
 
 from __future__ import annotations
@@ -43,6 +44,19 @@ def reconcile(model: str) -> list[str]:
     return list(registry.reconcile(here, model))
 
 
+@flow()
+def compare_served(model: str, moment: str) -> str | None:
+    """Compare sampled requests' features with the offline ones, where it is due; returns the decision's digest."""
+    from modelyard.core.errors import EvidenceMissing
+    from modelyard.flows import parity
+
+    try:
+        decision = parity.check(platform(), model, parse_moment(moment))
+    except EvidenceMissing as nothing:
+        raise AirflowSkipException(str(nothing)) from None
+    return None if decision is None else decision.digest
+
+
 def features_dag(model: str) -> DAG:
     """The DAG of one model."""
     with DAG(
@@ -52,7 +66,8 @@ def features_dag(model: str) -> DAG:
         schedule=catalogue.schedule(model, "features"),
         **common(model),
     ) as dag:
-        materialise(model, build(model)) >> reconcile(model)
+        built = build(model)
+        materialise(model, built) >> [reconcile(model), compare_served(model, built)]
     return dag
 
 

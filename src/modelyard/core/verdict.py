@@ -111,11 +111,11 @@ class Verdict(Value):
 class Decision(Value):
     """An action with its reasons. Deciding does no I/O; the same evidence and policy give the same decision.
 
-    ``kind`` is who decided (validation, governor, gates, governance, rollout), ``subject`` what about (a digest or a
+    ``kind`` is who decided (validation, parity, governor, gates, governance, rollout), ``subject`` what about (a digest or a
     name), ``evidence`` the digests of everything that was looked at, ``policy`` the digest of the policy in force.
     """
 
-    kind: Literal["validation", "governor", "gates", "governance", "rollout"]
+    kind: Literal["validation", "parity", "governor", "gates", "governance", "rollout"]
     action: str
     model: str
     subject: str

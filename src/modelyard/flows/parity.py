@@ -7,20 +7,18 @@ So a request can be compared once its outcome is known, and one whose row never 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from modelyard.config.policies import load_policy
 from modelyard.config.project import Project, load_project
 from modelyard.core.errors import EvidenceMissing
-from modelyard.core.records import Incident
-from modelyard.core.verdict import Condition, Measurement, Outcome, Severity, Verdict
+from modelyard.core.records import Incident, Release
+from modelyard.core.verdict import Condition, Decision, Measurement, Outcome, Severity, Verdict, worst
 from modelyard.core.window import Window
 from modelyard.data.source import landing_zone
 from modelyard.features.parity import FeatureParity, ParityPolicy, compare
 from modelyard.flows import features
-from modelyard.ports.ledger import Json
 from modelyard.ports.platform import Platform
 
 if TYPE_CHECKING:
@@ -41,10 +39,7 @@ def measure(platform: Platform, model: str, as_of: datetime) -> tuple[tuple[Verd
     """
     project = load_project(model, platform.settings)
     policy = load_policy(ParityPolicy, "parity", platform.settings, model)
-    champion = platform.ledger.releases.champion(model)
-    if champion is None or not project.spec.views:
-        what = "has no champion" if champion is None else "reads no feature view"
-        raise EvidenceMissing(f"{model} {what}, so there is nothing to compare")
+    champion = _comparable(platform, project)
     window = Window.last(timedelta(hours=policy.window_hours), as_of)
     log = platform.predictions.joined(model, window, as_of)
     rows = landing_zone(project, platform.settings).read(window.start - timedelta(hours=1), as_of)
@@ -59,36 +54,87 @@ def measure(platform: Platform, model: str, as_of: datetime) -> tuple[tuple[Verd
     return _verdicts(found, len(served), len(sample), window, champion.digest, policy), found
 
 
-def evidence(platform: Platform, model: str, as_of: datetime, earlier: Sequence[Json]) -> tuple[Verdict, ...]:
-    """The verdicts for a drift check; none where the last ones (in ``earlier`` rows of checks) are recent enough.
+def check(platform: Platform, model: str, as_of: datetime, *, now: datetime | None = None) -> Decision | None:
+    """Compare, and record the verdicts as a decision about the champion; a failed one opens an incident.
 
-    What goes wrong in measuring is a verdict of outcome ``error``: the check itself goes on.
+    Nothing is done, and None returned, where the last comparison that came to an answer is recent enough. What goes
+    wrong in measuring is a verdict of outcome ``error``. ``now`` is when it is done (incidents); by default, now.
+
+    Raises:
+        EvidenceMissing: the model has no champion, or reads no feature view.
     """
-    project = load_project(model, platform.settings)
-    if not project.spec.views or platform.ledger.releases.champion(model) is None:
-        return ()
+    champion = _comparable(platform, load_project(model, platform.settings))
+    policy = load_policy(ParityPolicy, "parity", platform.settings, model)
+    last = _last(platform, champion, as_of)
+    if last is not None and last.as_of > as_of - timedelta(hours=policy.every_hours) and _answered(last):
+        return None
     try:
-        policy = load_policy(ParityPolicy, "parity", platform.settings, model)
-        oldest = as_of - timedelta(hours=policy.every_hours)
-        recent = (row for row in earlier if oldest < datetime.fromisoformat(row["as_of"]) <= as_of)
-        if any(_compared_then(row) for row in recent):
-            return ()
-        return measure(platform, model, as_of)[0]
-    except Exception as error:  # noqa: BLE001  whatever it is, drift must still be looked at; the verdict says it
+        verdicts = measure(platform, model, as_of)[0]
+    except Exception as error:  # noqa: BLE001  whatever it is, the verdict says it, and the next run tries again
         why = f"features could not be compared: {type(error).__name__}: {error}"
-        nothing = Measurement(name="differing", value=None, why=why)
-        return (Verdict(check=PARITY, outcome=Outcome.ERROR, reason=why, measurements=(nothing,), category="parity"),)
+        verdicts = tuple(_nothing(name, Outcome.ERROR, why) for name in CHECKS)
+    outcome = worst([verdict.outcome for verdict in verdicts])
+    decision = Decision(
+        kind="parity",
+        action={Outcome.SUCCESSFUL: "alike", Outcome.FAILED: "different"}.get(outcome, "unknown"),
+        model=model,
+        subject=champion.digest,
+        reasons=tuple(verdict.reason for verdict in verdicts),
+        verdicts=verdicts,
+        policy=policy.digest,
+        as_of=as_of,
+    )
+    platform.ledger.journal.decide(decision)
+    _incidents(platform, decision, now or datetime.now(UTC))
+    return decision
 
 
-def _compared_then(row: Json) -> bool:
-    """Whether a check came to an answer; where it did not, the next one tries again."""
-    return bool({"successful", "failed"} & set((row.get("parity") or {}).values()))
+def evidence(platform: Platform, model: str, as_of: datetime) -> tuple[Verdict, ...]:
+    """The verdicts of the last comparison, for a drift check; reads the ledger only.
+
+    Inconclusive where there is none for this champion, or none in three times the hours that the policy sets. None at
+    all for a model that has no champion or reads no feature view.
+    """
+    try:
+        champion = _comparable(platform, load_project(model, platform.settings))
+    except EvidenceMissing:
+        return ()
+    hours = 3 * load_policy(ParityPolicy, "parity", platform.settings, model).every_hours
+    last = _last(platform, champion, as_of)
+    if last is not None and last.as_of > as_of - timedelta(hours=hours):
+        return last.verdicts
+    when = "not been compared yet" if last is None else f"not been compared since {last.as_of.isoformat()}"
+    return tuple(_nothing(name, Outcome.INCONCLUSIVE, f"served and offline features have {when}") for name in CHECKS)
 
 
-def incidents(platform: Platform, model: str, verdicts: Sequence[Verdict], digest: str, now: datetime) -> None:
-    """Open an incident for each verdict that failed, and resolve those whose verdict is good again."""
-    journal = platform.ledger.journal
-    for verdict in verdicts:
+def _comparable(platform: Platform, project: Project) -> Release:
+    champion = platform.ledger.releases.champion(project.name)
+    if champion is None or not project.spec.views:
+        what = "has no champion" if champion is None else "reads no feature view"
+        raise EvidenceMissing(f"{project.name} {what}, so there is nothing to compare")
+    return champion
+
+
+def _last(platform: Platform, champion: Release, as_of: datetime) -> Decision | None:
+    """The last comparison made for this champion as of a moment that is not later."""
+    made = platform.ledger.journal.decisions(champion.model, "parity", champion.digest)
+    earlier = sorted((d for d in made if d.as_of <= as_of), key=lambda d: d.as_of)
+    return earlier[-1] if earlier else None  # of those about one moment, the one made last
+
+
+def _answered(decision: Decision) -> bool:
+    return {v.outcome for v in decision.verdicts} <= {Outcome.SUCCESSFUL, Outcome.FAILED}
+
+
+def _nothing(name: str, outcome: Outcome, why: str) -> Verdict:
+    missing = Measurement(name="differing" if name == PARITY else "not_served", value=None, why=why)
+    return Verdict(check=name, outcome=outcome, reason=why, measurements=(missing,), category="parity")
+
+
+def _incidents(platform: Platform, decision: Decision, now: datetime) -> None:
+    """Open an incident for each verdict that failed or broke, and resolve those whose verdict is good again."""
+    journal, model = platform.ledger.journal, decision.model
+    for verdict in decision.verdicts:
         key = f"features:{model}:{verdict.check}"
         if verdict.outcome is Outcome.SUCCESSFUL:
             journal.resolve_incident(key, now, verdict.reason)
@@ -102,7 +148,7 @@ def incidents(platform: Platform, model: str, verdicts: Sequence[Verdict], diges
                     title=f"{model}: features are not served as training sees them",
                     detail=verdict.reason,
                     opened_at=now,
-                    evidence=(digest,),
+                    evidence=(decision.digest,),
                     next_step=f"`modelyard drift parity --model {model}`; see the view's source and what writes it.",
                 )
             )

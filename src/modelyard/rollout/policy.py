@@ -62,7 +62,7 @@ class Quality(Policy):
 
     Rows whose event times lie in one block of ``block_hours`` (counted from ``block_start_hour``, UTC) are taken to
     share what happens in it; the interval rests on the blocks, of which neighbours may correlate by
-    ``block_correlation``. Before ``min_blocks`` blocks there is no interval, and only gross harm, which is judged on
+    ``block_correlation`` (.05 at least: it also covers blocks that grow with the traffic). Before ``min_blocks`` blocks there is no interval, and only gross harm, which is judged on
     rows, decides. Choose blocks that end where the least is carried over, and no shorter than what rows share.
     """
 
@@ -74,7 +74,7 @@ class Quality(Policy):
     gross: float = Field(default=5.0, ge=1)
     block_hours: float = Field(default=24.0, ge=1, le=24 * 31)
     block_start_hour: float = Field(default=0.0, ge=0, lt=24)
-    block_correlation: float = Field(default=0.1, ge=0, le=0.9)
+    block_correlation: float = Field(default=0.1, ge=0.05, le=0.9)
     min_blocks: int = Field(default=7, ge=5)
 
     @property

@@ -138,23 +138,32 @@ def test_the_sample_does_not_depend_on_order(platform: Here, served: Served) -> 
     assert first["parity"].measurements[0].n == 500
 
 
-def test_a_check_carries_it_and_opens_an_incident(platform: Here, served: Served) -> None:
-    key = f"features:{MODEL}:parity"
+def test_a_comparison_is_tried_until_answered_then_once_when_due_and_cited_by_the_drift_checks(
+    platform: Here, served: Served
+) -> None:
+    key, as_of = f"features:{MODEL}:parity", AS_OF + DAY
+
+    def cited(moment: datetime) -> dict[str, Outcome]:
+        return {v.check: v.outcome for v in parity.evidence(platform, MODEL, moment)}  # type: ignore[arg-type]
+
+    assert set(cited(as_of).values()) == {Outcome.INCONCLUSIVE}
+    platform.predictions.rows = served[0].drop(columns="request_id")
+    broken = parity.check(platform, MODEL, as_of)  # type: ignore[arg-type]
+    assert broken is not None
+    assert (broken.action, "request_id" in broken.reasons[0]) == ("unknown", True)
     platform.predictions.rows = served[0].assign(temp=served[0]["temp"] + np.float32(3))
-    wrong = monitor.check(platform, MODEL, AS_OF + DAY, run_key="r1")  # type: ignore[arg-type]
-    assert {v.check: v.outcome for v in wrong.verdicts}["parity"] is Outcome.FAILED
+    wrong = parity.check(platform, MODEL, as_of)  # type: ignore[arg-type]
+    assert wrong is not None
+    assert (wrong.action, wrong.subject) == ("different", platform.ledger.releases.champion(MODEL).digest)
     assert key in platform.open_incidents()
     platform.predictions.rows = served[0]
-    soon = monitor.check(platform, MODEL, AS_OF + DAY + HOUR, run_key="r2")  # type: ignore[arg-type]
-    assert "parity" not in {v.check for v in soon.verdicts}
+    assert parity.check(platform, MODEL, as_of + HOUR) is None  # type: ignore[arg-type]
+    check = monitor.check(platform, MODEL, as_of + HOUR, run_key="r1")  # type: ignore[arg-type]
+    assert {v.check: v.outcome for v in check.verdicts}["parity"] is Outcome.FAILED
     row = platform.ledger.journal.checks(MODEL)[0]
     assert row["parity"] == {"parity": "failed", "feature_freshness": "successful"}
-
-
-def test_what_breaks_is_said_and_does_not_stop_the_check(platform: Here, served: Served) -> None:
-    platform.predictions.rows = served[0].drop(columns="request_id")
-    (verdict,) = parity.evidence(platform, MODEL, AS_OF + DAY, [])  # type: ignore[arg-type]
-    assert (verdict.outcome, "request_id" in verdict.reason) == (Outcome.ERROR, True)
+    assert set(cited(as_of - HOUR).values()) == {Outcome.INCONCLUSIVE}  # of the future
+    assert set(cited(as_of + 3 * DAY).values()) == {Outcome.INCONCLUSIVE}  # too old
 
 
 def test_without_a_champion_there_is_nothing_to_compare(platform: Here) -> None:
@@ -166,6 +175,6 @@ def test_without_a_champion_there_is_nothing_to_compare(platform: Here) -> None:
         releases = Nobody()
 
     empty = Here(platform.settings, Ledger(), FrameLog())  # type: ignore[arg-type]
-    assert parity.evidence(empty, MODEL, AS_OF, []) == ()  # type: ignore[arg-type]
+    assert parity.evidence(empty, MODEL, AS_OF) == ()  # type: ignore[arg-type]
     with pytest.raises(EvidenceMissing, match="no champion"):
         parity.measure(empty, MODEL, AS_OF)  # type: ignore[arg-type]

@@ -17,7 +17,7 @@ from modelyard.release.bundle import read_bundle
 from modelyard.serving import trial as trial_module
 from modelyard.serving.batcher import Overdue, Scores
 from modelyard.serving.encoding import Encoded
-from modelyard.serving.scorer import Call, Interrupted, Scorer
+from modelyard.serving.scorer import Call, Interrupted, Scorer, age
 from modelyard.serving.trial import CUT_S, FIRST_PROOF, MOST_ROWS, Trial, Watchdog
 
 pytestmark = pytest.mark.anyio
@@ -113,6 +113,8 @@ async def test_a_call_that_overruns_and_cannot_be_ended_is_the_last_of_its_kind(
     trial = Trial(lambda: Fake(score), limit_s=1.0, on_call=lambda failed, _: calls.append(failed))
     while not trial.proof.given:
         await trial.submit(rows(scorer, 1))
+    waits[0] = 2 * CUT_S
+    assert trial.at_once(rows(scorer, 1)) is not None  # once it may be the machine that is busy
     before, waits[0] = len(calls), takes_s
     with pytest.raises(Overdue) if failed else nullcontext():
         assert trial.at_once(rows(scorer, 1)) is not None
@@ -199,3 +201,19 @@ def test_the_watchdog_wakes_from_its_sleep(monkeypatch: pytest.MonkeyPatch) -> N
     assert dog._thread is not None
     dog._thread.join(10)
     assert not dog._thread.is_alive()
+
+
+def test_waiting_for_a_processor_ages_a_call_less_than_work_does() -> None:
+    waited = age()
+    time.sleep(0.1)
+    assert waited() < 0.1
+    worked = age()
+    end = time.thread_time() + 0.05
+    while time.thread_time() < end:
+        pass
+    assert worked() >= 0.05
+    asked: list[float] = []
+    other = threading.Thread(target=lambda: asked.append(worked()))
+    other.start()
+    other.join()
+    assert asked[0] >= 0.05  # it is the age of the thread that began, whoever asks
