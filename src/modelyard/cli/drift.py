@@ -61,11 +61,12 @@ def history(
             return
         rows = [
             (c["as_of"][:16], c["action"], _number(c.get("calibration_gap")), c.get("labels", ""), c["requests"],
-             _number(c.get("logloss")), _number(c.get("auc")), _number(c.get("psi_max")), _beside(c),
+             _number(c.get("logloss")), _number(c.get("auc")), _number(c.get("psi_max")),
+             _number((c.get("drops") or {}).get("accuracy_drop")), _failed(c), _beside(c),
              "; ".join(c["reasons"]))
             for c in checks
         ]  # fmt: skip
-        measured = ("calibration gap", "labels", "requests", "logloss", "AUC", "PSI max")
+        measured = ("calibration gap", "labels", "requests", "logloss", "AUC", "PSI max", "accuracy drop", "failed")
         columns = ("as of", "action", *measured, "beside", "reasons")
         emit_table(f"Drift checks of {model}", columns, rows, empty="The monitoring DAG makes one each hour.")
 
@@ -137,6 +138,11 @@ def compare_features(
         emit_table(f"Features of {model} as served and offline", columns, rows, empty=verdicts[0].reason)
         for verdict in verdicts:
             console.print(f"{verdict.check}: {verdict.outcome.value}: {verdict.reason}", markup=False, highlight=False)
+
+
+def _failed(check: Mapping[str, Any]) -> str:
+    """Which checks failed."""
+    return ", ".join(name for name, outcome in (check.get("verdicts") or {}).items() if outcome == "failed")
 
 
 def _beside(check: Mapping[str, Any]) -> str:

@@ -43,8 +43,9 @@ class Signals(Value):
     ``inputs`` those of ``drift.score`` for the newest window; ``gains`` one ``retraining_gain`` for each step since the
     champion's training, oldest first. ``newest`` is the newest request in the log,
     ``newest_label`` the newest outcome received, ``trained_until`` the champion's ``as_of``. ``baseline`` is the
-    quality at release, ``slices`` that of now by slice, ``operations`` the latency now and in the baseline, ``upstream``
-    the measurements of ``drift.upstream``, ``importance`` one per feature; where empty, there is no verdict on them.
+    quality at release, ``slices`` that of now by slice, ``operations`` the latency now and in the baseline,
+    ``upstream`` what ``drift.upstream`` measures, ``importance`` one per feature. Where one is empty, nothing is judged
+    by it.
     """
 
     model: ModelName
