@@ -62,8 +62,9 @@ class Quality(Policy):
 
     Rows whose event times lie in one block of ``block_hours`` (counted from ``block_start_hour``, UTC) are taken to
     share what happens in it; the interval rests on the blocks, of which neighbours may correlate by
-    ``block_correlation`` (.05 at least: it also covers blocks that grow with the traffic). Before ``min_blocks`` blocks there is no interval, and only gross harm, which is judged on
-    rows, decides. Choose blocks that end where the least is carried over, and no shorter than what rows share.
+    ``block_correlation`` (.05 at least: it also covers blocks that grow with the traffic). Before ``min_blocks`` blocks
+    there is no interval, and only gross harm, which is judged on rows, decides. Choose blocks that end where the least
+    is carried over, and no shorter than what rows share.
     """
 
     metric: Metric = "logloss"
