@@ -117,7 +117,7 @@ def _first_week(
     if settled > min(as_of, before):
         why = f"the first {policy.windows.length_hours} h of this version, until {window.end:%Y-%m-%dT%H:%MZ}, "
         return _unknown(window, champion, f"{why}and as much for its outcomes, are not over")
-    asked = {"release": champion.digest, "window": str(window), "settled": settled.isoformat(), "format": 1}
+    asked = {"release": champion.digest, "window": str(window), "settled": settled.isoformat(), "format": 2}
     asked |= {"min_rows": policy.operations.min_rows, "min_labels": policy.calibration.min_labels}
     name = digest_json(asked).removeprefix("sha256:")
     path = platform.settings.home / "profiles" / champion.model / "first-week" / f"{name}.json"
@@ -127,7 +127,13 @@ def _first_week(
     own = log[log["version"] == champion.version]
     about: dict[str, Any] = {"window": window, "subject": champion.digest}
     quality = measure_quality(own, threshold=signature.threshold, min_labels=policy.calibration.min_labels, **about)
-    found = (*quality, measure_latency(own, min_rows=policy.operations.min_rows, **about), measure_volume(log, window))
+    sliced = _slices(platform, champion, signature, own, window, 30)
+    found = (
+        *quality,
+        *sliced,
+        measure_latency(own, min_rows=policy.operations.min_rows, **about),
+        measure_volume(log, window),
+    )
     found = tuple(m.model_copy(update={"variant": "baseline"}) for m in found)
     _write(path, _Kept(measurements=found))
     return found

@@ -13,6 +13,8 @@ from integration.flows.decisions import MODEL, NOW, START, Here, features, here,
 
 from modelyard.adapters.prediction_log import ParquetPredictions
 from modelyard.core.errors import EvidenceMissing, IntegrityError, NotFound
+from modelyard.core.verdict import Measurement, Outcome
+from modelyard.core.window import Window
 from modelyard.flows import monitor
 
 if TYPE_CHECKING:
@@ -122,6 +124,70 @@ def test_none_while_a_retraining_runs_or_a_rollout_is_open(served: Here) -> None
     decision = monitor.check(served, MODEL, NOW, run_key="r2")
     assert decision.action == "watch"
     assert "ro-1" in decision.summary
+
+
+def slow_and_few(rows: pd.DataFrame) -> pd.DataFrame:
+    """Quick answers in the first week; slow ones, and a quarter as many, on the last day, whose week was worse too."""
+    rows = rows.assign(latency_ms=np.random.default_rng(3).lognormal(0, 0.3, len(rows)))
+    last = rows.event_time >= NOW - timedelta(days=1)
+    rows.loc[last, "latency_ms"] *= 3
+    rows.loc[(rows.carrier == "UA") & (rows.event_time >= NOW - timedelta(days=9)), "score"] = 0.9
+    return rows[~last | (np.arange(len(rows)) % 4 == 0)]
+
+
+def test_worse_answers_of_a_slice_slower_ones_and_missing_requests_are_watched(served: Here) -> None:
+    served.predictions.rows = slow_and_few(requests(60_000, START, NOW - START))
+    decision = monitor.check(served, MODEL, NOW, run_key="r1")
+    failed = {v.check: v for v in decision.verdicts if v.outcome is Outcome.FAILED}
+    assert {"quality", "operations", "upstream"} <= set(failed)
+    assert "logloss_rise of carrier=UA" in failed["quality"].reason
+    assert "slower than the baseline" in failed["operations"].reason
+    assert "more than 50% away" in failed["upstream"].reason
+    row = served.ledger.journal.checks(MODEL)[0]
+    assert row["drops"]["logloss_rise carrier=UA"] > 0.1
+    assert (row["verdicts"]["operations"], row["latency_p95_ms"] > 3) == ("failed", True)
+    assert not {i for i in served.open_incidents() if "operations" in i or "upstream" in i}
+
+
+def test_the_first_week_is_measured_once_and_again_where_the_file_is_damaged(served: Here) -> None:
+    first = monitor.check(served, MODEL, NOW, run_key="r1")
+    (kept,) = (served.settings.home / "profiles" / MODEL / "first-week").iterdir()
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[:100])
+    assert monitor.check(served, MODEL, NOW, run_key="r2").verdicts == first.verdicts
+    assert kept.read_bytes() == whole
+
+
+def test_before_the_first_week_is_over_what_is_beside_it_is_unknown(served: Here) -> None:
+    decision = monitor.check(served, MODEL, START + timedelta(days=9))
+    found = {v.check: v for v in decision.verdicts}
+    assert {found[c].outcome for c in ("quality", "operations", "upstream")} == {Outcome.INCONCLUSIVE}
+    assert "are not over" in found["quality"].reason + found["upstream"].reason
+
+
+def test_the_champions_own_evaluation_is_the_baseline_where_there_is_one(served: Here) -> None:
+    from modelyard.evaluation.evidence import Evidence
+    from modelyard.flows import evaluate, gate
+
+    champion = served.ledger.releases.champion(MODEL)
+    assert champion is not None
+    window = Window(start=START - timedelta(days=7), end=START)
+    about = {"n": 3000, "window": window, "subject": champion.digest}
+    kept = Evidence(
+        model=MODEL, release=champion.digest, champion=None, as_of=START, snapshot=champion.snapshot, window=window,
+        rows="sha256:" + "1" * 64,
+        measurements=(
+            Measurement(name="accuracy", value=0.99, low=0.985, high=0.995, **about),
+            Measurement(name="importance", value=0.1, slice="feature=temp", **about),
+        ),
+    )  # fmt: skip
+    evaluate._write(evaluate._uri(served, MODEL, kept.digest), kept.to_json().encode())
+    served.ledger.journal.decide(gate.decide(served, champion, kept.digest, START))
+    decision = monitor.check(served, MODEL, NOW)
+    found = {v.check: v for v in decision.verdicts}
+    assert found["quality"].outcome is Outcome.FAILED
+    assert "accuracy_drop +2" in found["quality"].reason  # from 99% to about 70%
+    assert "every feature matters" in found["shift"].reason
 
 
 def test_labels_not_yet_known_are_not_used(served: Here) -> None:
