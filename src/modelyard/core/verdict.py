@@ -111,8 +111,8 @@ class Verdict(Value):
 class Decision(Value):
     """An action with its reasons. Deciding does no I/O; the same evidence and policy give the same decision.
 
-    ``kind`` is who decided (validation, parity, governor, gates, governance, rollout), ``subject`` what about (a digest or a
-    name), ``evidence`` the digests of everything that was looked at, ``policy`` the digest of the policy in force.
+    ``kind`` is who decided (validation, parity, governor, gates, governance, rollout), ``subject`` what about (a digest
+    or a name), ``evidence`` the digests of everything that was looked at, ``policy`` that of the policy in force.
     """
 
     kind: Literal["validation", "parity", "governor", "gates", "governance", "rollout"]
