@@ -220,10 +220,11 @@ def test_the_audit_log_only_grows(ledger: PostgresLedger, engine: Engine, attack
 
 def test_a_repeated_check_replaces_itself(ledger: PostgresLedger) -> None:
     ledger.journal.check("toy", NOW, {"action": "nothing"})
-    ledger.journal.check("toy", NOW, {"action": "retrain"})
+    ledger.journal.check("toy", NOW, {"action": "retrain", "signals": {"much": 1}})
     ledger.journal.check("toy", NOW - timedelta(hours=1), {"action": "watch"})
     assert [c["action"] for c in ledger.journal.checks("toy")] == ["watch", "retrain"]
     assert [c["action"] for c in ledger.journal.checks("toy", since=NOW)] == ["retrain"]
+    assert ledger.journal.checks("toy", since=NOW, brief=True) == [{"action": "retrain"}]
 
 
 def test_ticks_come_back_in_order_of_wall_time(ledger: PostgresLedger) -> None:

@@ -53,7 +53,7 @@ def history(
     from modelyard.flows.history_plot import plot_history
 
     with reported():
-        checks = platform_of(model).ledger.journal.checks(model)[-limit:]
+        checks = platform_of(model).ledger.journal.checks(model, brief=not as_json)[-limit:]
         if plot is not None:
             plot_history(model, checks, plot)
         if as_json:

@@ -40,7 +40,7 @@ def status(as_json: AsJson = False) -> None:
 def model_status(here: Platform, name: str) -> dict[str, Any]:
     """Plain data on one model."""
     champion = here.ledger.releases.champion(name)
-    checks = here.ledger.journal.checks(name)
+    checks = here.ledger.journal.checks(name, brief=True)
     incidents = here.ledger.journal.incidents(name, open_only=True)
     return {
         "champion": champion

@@ -43,5 +43,5 @@ def _recorded(here: ConnectedPlatform, model: str) -> bool:
         or ledger.snapshots.of(model)
         or ledger.journal.decisions(model)
         or ledger.journal.incidents(model)
-        or ledger.journal.checks(model)
+        or ledger.journal.checks(model, brief=True)
     )

@@ -106,7 +106,7 @@ def too_far(platform: Platform, model: str, start: datetime) -> Callable[[dateti
     def far(reached: datetime) -> bool:
         if reached < judged_from or platform.ledger.rollouts.current(model) is not None:
             return False
-        return not platform.ledger.journal.checks(model, since=reached - AHEAD, until=reached)
+        return not platform.ledger.journal.checks(model, since=reached - AHEAD, until=reached, brief=True)
 
     return far
 

@@ -69,7 +69,7 @@ def check(
     """
     journal = platform.ledger.journal
     policy = load_policy(DriftPolicy, "drift", platform.settings, model)
-    earlier = journal.checks(model, since=as_of - timedelta(days=policy.restraint.budget_days))
+    earlier = journal.checks(model, since=as_of - timedelta(days=policy.restraint.budget_days), brief=True)
     if (done := _same_run(earlier, as_of, run_key)) is not None:
         return journal.decision(done)
     # Before the champion is read: a rollout that ends meanwhile must not leave the old champion without one.
@@ -243,7 +243,7 @@ def _with_gains(platform: Platform, signals: Signals, policy: DriftPolicy, earli
     if rule is None or champion is None or champion.digest != signals.champion:
         return signals
     before = [row for row in earlier if row["as_of"] < signals.as_of.isoformat()]
-    kept = before[-1]["signals"].get("gains", []) if before else []
+    kept = before[-1].get("gains", []) if before else []
     known = [Measurement.model_validate(m) for m in kept]
     gains = measure_gains(platform, champion, rule, known, signals.as_of, policy.windows.settle_hours)
     return Signals.model_validate({**dict(signals), "gains": gains})
@@ -275,6 +275,7 @@ def _row(signals: Signals, decision: Decision, run_key: str, beside: Json) -> Js
         "parity": {v.check: v.outcome.value for v in decision.verdicts if v.check in parity.CHECKS},
         "psi": psi,
         "gain": next((m.value for m in reversed(signals.gains)), None),
+        "gains": [m.to_dict() for m in signals.gains],
         "dry_run": beside,
         "psi_max": max((v for v in psi.values() if v is not None), default=None),
     }

@@ -178,8 +178,11 @@ class Journal(Protocol):
     def check(self, model: str, as_of: datetime, body: Json) -> None:
         """Record a drift check; the same moment again replaces it (a cleared run repeats itself)."""
 
-    def checks(self, model: str, since: datetime | None = None, until: datetime | None = None) -> list[Json]:
-        """Drift checks by ``as_of``, oldest first; both bounds belong to the range."""
+    def checks(
+        self, model: str, since: datetime | None = None, until: datetime | None = None, *, brief: bool = False
+    ) -> list[Json]:
+        """Drift checks by ``as_of``, oldest first; both bounds belong to the range. ``brief`` leaves out ``signals``,
+        which are most of a row."""
 
     def tick(self, model: str, wall: datetime, event: datetime) -> None:
         """Record how far the replayed time has come."""

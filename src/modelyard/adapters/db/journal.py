@@ -108,8 +108,11 @@ class PostgresJournal(PostgresAudit):
         with self._engine.begin() as db:
             db.execute(row.on_conflict_do_update(index_elements=key, set_={"body": row.excluded.body}))
 
-    def checks(self, model: str, since: datetime | None = None, until: datetime | None = None) -> list[Json]:
-        query = select(t.drift_checks.c.body).where(t.drift_checks.c.model == model).order_by(t.drift_checks.c.as_of)
+    def checks(
+        self, model: str, since: datetime | None = None, until: datetime | None = None, *, brief: bool = False
+    ) -> list[Json]:
+        body = t.drift_checks.c.body
+        query = select(body.op("-", return_type=body.type)("signals") if brief else body).where(t.drift_checks.c.model == model).order_by(t.drift_checks.c.as_of)
         if since is not None:
             query = query.where(t.drift_checks.c.as_of >= since)
         if until is not None:
