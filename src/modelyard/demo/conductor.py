@@ -16,7 +16,7 @@ from modelyard.demo.traffic import Traffic
 T = TypeVar("T")
 
 POLL_SECONDS = 1.0
-SLOW, STAGE = 0.05, 4.0
+SLOW, STAGE = 0.05, 8.0
 """Hours per second. A stage of a rollout needs its requests; whatever else Airflow does takes seconds or minutes, in
 which no days may pass: a model would be old when its rollout begins, and drift would ask for the next one meanwhile."""
 
