@@ -71,7 +71,7 @@ def _days_to_promote(values: NDArray[np.float64], days: NDArray[np.int64], quali
 
 def main() -> None:
     settings = Settings.from_env()
-    quality = load_rollout_policy(settings, MODEL).quality
+    quality = load_rollout_policy(settings, "any_model").quality
     past: Past = read_past(load_project(MODEL, settings))
     fits = Fits(past, settings.home / "replay", lambda line: print(line, file=sys.stderr))
     weeks = range(FIRST + EVERY, past.weeks - WEEKS + 1, EVERY)

@@ -112,7 +112,11 @@ class PostgresJournal(PostgresAudit):
         self, model: str, since: datetime | None = None, until: datetime | None = None, *, brief: bool = False
     ) -> list[Json]:
         body = t.drift_checks.c.body
-        query = select(body.op("-", return_type=body.type)("signals") if brief else body).where(t.drift_checks.c.model == model).order_by(t.drift_checks.c.as_of)
+        query = (
+            select(body.op("-", return_type=body.type)("signals") if brief else body)
+            .where(t.drift_checks.c.model == model)
+            .order_by(t.drift_checks.c.as_of)
+        )
         if since is not None:
             query = query.where(t.drift_checks.c.as_of >= since)
         if until is not None:
