@@ -60,7 +60,9 @@ def resolve(
 
 def decisions(
     model: Model,
-    kind: Annotated[str | None, typer.Option(help="validation, governor, gates, governance or rollout.")] = None,
+    kind: Annotated[
+        str | None, typer.Option(help="validation, parity, governor, gates, governance or rollout.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what was decided about a model, why, and on which evidence.
