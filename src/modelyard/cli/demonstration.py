@@ -16,7 +16,9 @@ from modelyard.ports.platform import Platform
 
 def demo(
     interactive: Annotated[bool, typer.Option(help="Answer the approvals yourself, in Airflow's UI.")] = False,
-    until: Annotated[str | None, typer.Option(help="The last stage to go through; by default all.")] = None,
+    until: Annotated[
+        str | None, typer.Option(help="The last stage to go through, as docs/demo.md names it; by default all.")
+    ] = None,
     model: Annotated[str, typer.Option(help="The model whose past is replayed.")] = "flight_delay",
 ) -> None:
     """Start everything and take a real model through the whole loop; continues what an earlier run began.

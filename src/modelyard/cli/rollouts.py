@@ -17,7 +17,7 @@ from modelyard.flows.drill import drills
 from modelyard.rollout.display import COLUMNS, LABEL, for_people, table
 from modelyard.rollout.state import RolloutState
 
-app = typer.Typer(help="Staged rollouts: look, stop, insist.", no_args_is_help=True)
+app = typer.Typer(help="Staged rollouts: look, stop, insist, go back, rehearse.", no_args_is_help=True)
 Why = Annotated[str, typer.Option(help="Why, for the audit log.", prompt="Why")]
 To = Annotated[int | None, typer.Option(help="The version to go back to; by default the champion before.")]
 By = Annotated[str, typer.Option(help="Who does it, for the audit log; by default the user of this machine.")]
@@ -134,7 +134,7 @@ def drill(model: Model, by: By = "") -> None:
 
 @app.command()
 def pause(model: Model) -> None:
-    """Hold the open rollout at its present split; guardrails still end it.
+    """Hold the open rollout at its present split; guardrails and clear harm still end it.
 
     Example: modelyard rollout pause flight_delay
     """

@@ -61,7 +61,7 @@ def clean(
 
 
 def ps(as_json: AsJson = False) -> None:
-    """Show the platform's processes and how each is.
+    """Show the platform's processes and how each is. Exits with 1 when one is not well.
 
     Example: modelyard ps --json
     """
@@ -77,7 +77,7 @@ def ps(as_json: AsJson = False) -> None:
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Check the machine and the installation, and say how to mend what is not well.
+    """Check the machine and the installation, and say how to mend what is not well; exits with 1 when something is not.
 
     Example: modelyard doctor
     """

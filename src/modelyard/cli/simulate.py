@@ -12,7 +12,9 @@ from modelyard.cli.session import settings
 
 
 def simulate(
-    model: Annotated[str, typer.Option(help="The model whose rollout policy is asked.")] = "flight_delay",
+    model: Annotated[
+        str, typer.Option(help="The model whose rollout policy is asked; with an unknown name the default's.")
+    ] = "flight_delay",
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same figures.")] = 1,
     repetitions: Annotated[int, typer.Option(min=1, help="Simulated rollouts for each case.")] = 1000,
     looks: Annotated[int, typer.Option(min=5, help="How often each of them is looked at.")] = 120,
