@@ -52,7 +52,7 @@ def status(model: Model, as_json: AsJson = False) -> None:
 
 @app.command()
 def history(model: Model, as_json: AsJson = False) -> None:
-    """Show all rollouts of a model: outcome, stages, reason.
+    """Show all rollouts of a model: outcome, stages, reason; and its drills.
 
     Example: modelyard rollout history flight_delay --json
     """
