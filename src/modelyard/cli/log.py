@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from modelyard.cli.output import AsJson, console, emit_json, reported
+from modelyard.cli.output import AsJson, Model, console, emit_json, reported
 from modelyard.cli.session import platform
 
 app = typer.Typer(help="The prediction log's files.", no_args_is_help=True)
@@ -18,7 +18,7 @@ def log() -> None:
 
 
 @app.command()
-def compact(model: str, as_json: AsJson = False) -> None:
+def compact(model: Model, as_json: AsJson = False) -> None:
     """Merge a model's many small files into one for each day, replica and rollout. Gateways may go on meanwhile.
 
     Example: modelyard log compact flight_delay

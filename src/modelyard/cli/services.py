@@ -17,7 +17,7 @@ db = typer.Typer(help="The platform's own database.", no_args_is_help=True)
 
 
 def up(
-    only: Annotated[list[str] | None, typer.Option(help="Only this process and what it depends on.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Only this process and what it needs; repeatable.")] = None,
 ) -> None:
     """Start the embedded platform, or what of it does not run, and wait until all is well.
 
