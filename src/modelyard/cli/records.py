@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import getpass
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
 from modelyard.cli.output import AsJson, Model, console, emit_json, emit_table, reported
 from modelyard.cli.session import platform, platform_of
 from modelyard.core.digest import short
-from modelyard.core.errors import NotFound
+from modelyard.core.errors import ConfigError, NotFound
 from modelyard.core.records import AuditEvent
+from modelyard.core.verdict import DecisionKind
 from modelyard.ports.platform import Platform
 
 
@@ -70,6 +71,8 @@ def decisions(
     Example: modelyard decisions flight_delay --kind gates
     """
     with reported():
+        if kind is not None and kind not in get_args(DecisionKind):
+            raise ConfigError("--kind", kind, get_args(DecisionKind))
         found = platform_of(model).ledger.journal.decisions(model, kind)
         if as_json:
             emit_json([{"digest": decision.digest, **decision.to_dict()} for decision in found])

@@ -108,6 +108,10 @@ class Verdict(Value):
         return self.severity is Severity.BLOCKER and self.outcome is not Outcome.SUCCESSFUL and not self.dry_run
 
 
+DecisionKind = Literal["validation", "parity", "governor", "gates", "governance", "rollout"]
+"""Who decides."""
+
+
 class Decision(Value):
     """An action with its reasons. Deciding does no I/O; the same evidence and policy give the same decision.
 
@@ -115,7 +119,7 @@ class Decision(Value):
     or a name), ``evidence`` the digests of everything that was looked at, ``policy`` that of the policy in force.
     """
 
-    kind: Literal["validation", "parity", "governor", "gates", "governance", "rollout"]
+    kind: DecisionKind
     action: str
     model: str
     subject: str

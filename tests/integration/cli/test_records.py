@@ -115,6 +115,7 @@ def test_decisions_and_audit_are_shown_with_their_reasons(ledger: PostgresLedger
         (["rollout", "abort", "toy", "--why", "x"], "no rollout of toy is open"),
         (["rollout", "promote", "toy", "--why", "x"], "no open rollout of"),
         (["drift", "explain", "toy"], "has not been checked yet"),
+        (["decisions", "toy", "--kind", "gate"], "Did you mean 'gates'?"),
         (["predict", "toy"], "exactly one of"),
         (["predict", "toy", "--rows", "{"], "a JSON list"),
         (["predict", "toy", "--rows", "[]"], "MODELYARD_GATEWAY_URLS"),
