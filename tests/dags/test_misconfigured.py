@@ -165,7 +165,7 @@ def test_a_sound_model_runs_by_name_beside_broken_ones(site: Site) -> None:
     ("file", "text", "loops", "words"),
     [
         ("policies/rollout.yaml", "\n{", {"rollout"}, "valid YAML"),
-        ("policies/rollout.yaml", "\nmodels: {nobody: {}}\n", {"rollout"}, "models.nobody = 'nobody'"),
+        ("policies/rollout.yaml", "\n  nobody: {}\n", {"rollout"}, "models.nobody = 'nobody'"),
         ("dags/schedules.yaml", "\nmodel: {}\n", LOOPS, "model = 'model'"),
     ],
 )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
+import yaml
 from fixtures.bundles import SIGNATURE
 from fixtures.release_world import NOW, World
 from sqlalchemy import text
@@ -15,6 +17,7 @@ from modelyard.core.digest import digest_json, short
 from modelyard.core.records import AnalysisRun, Release
 from modelyard.core.verdict import Condition, Measurement, Outcome, Severity, Verdict
 
+ROOT = Path(__file__).parents[3]
 runner = CliRunner()
 
 
@@ -129,6 +132,9 @@ def judged(world: World) -> tuple[Release, Release]:
 
 def test_a_report_says_what_changed_on_what_evidence_who_agreed_and_what_is_open(world: World) -> None:
     champion, release = judged(world)
+    shipped = yaml.safe_load((ROOT / "policies" / "rollout.yaml").read_text())
+    (world.root / "policies").mkdir()
+    (world.root / "policies" / "rollout.yaml").write_text(yaml.safe_dump(shipped | {"models": {}}))
     page, text = world.root / "report.html", world.root / "report.md"
     for file in (page, text):
         run("report", "toy@2", "--to", str(file))
