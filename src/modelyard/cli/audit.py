@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -109,7 +110,11 @@ def _of_database(journal: Journal, noted: dict[int, str]) -> Audited:
     for seq, digest in noted.items():
         if anchors.setdefault(seq, digest) != digest:
             raise Conflict(f"the head given for entry {seq} is not the one anchored: one of the two is false")
-    return walk(journal.audit_chain(), journal.audit_head(), anchors)
+    found = walk(journal.audit_chain(), journal.audit_head(), anchors)
+    if found.entries and not anchors:  # whoever cut the tail may have removed the anchors, too: no evidence is no pass
+        missing = "no head was ever noted outside the database, or the file of anchors was removed; give one by --head"
+        return replace(found, faults=(*found.faults, missing))
+    return found
 
 
 def _of_file(file: Path, noted: dict[int, str]) -> Audited:
