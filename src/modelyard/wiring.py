@@ -17,6 +17,7 @@ from modelyard.ports.ledger import Ledger
 from modelyard.ports.predictions import Predictions
 from modelyard.ports.profiler import Profiler
 from modelyard.ports.reports import Reports
+from modelyard.ports.signing import Signer, Trust
 from modelyard.ports.tracking import Tracking
 
 
@@ -106,6 +107,20 @@ class ConnectedPlatform:
         from modelyard.adapters.evidently_report import EvidentlyReports
 
         return EvidentlyReports()
+
+    @cached_property
+    def signer(self) -> Signer:
+        """The Ed25519 key in a file."""
+        from modelyard.signing.keys import read_signer
+
+        return read_signer(self.settings)
+
+    @cached_property
+    def trust(self) -> Trust:
+        """The Ed25519 keys in a file."""
+        from modelyard.signing.keys import read_trust
+
+        return read_trust(self.settings)
 
     def as_of(self, model: str, wall: datetime) -> datetime:
         """The event time in force at this wall time."""

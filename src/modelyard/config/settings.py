@@ -25,7 +25,9 @@ class Settings(BaseModel):
 
     ``root`` holds ``projects/``, ``policies/``, ``params.yaml`` and ``feature_repo/``; ``home`` holds all state. Where
     the root has no ``policies/`` or no ``feature_repo/``, the ones that come with the package hold. The ports are those
-    of the embedded platform; replicas of the gateway take ``port_gateway`` and the ones after it.
+    of the embedded platform; replicas of the gateway take ``port_gateway`` and the ones after it. ``signing_key_file``
+    holds the private key that signs releases, ``trusted_keys_file`` the public ones whose signatures count.
+    ``container_image`` is the image that this process runs in, which releases name; empty: none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,6 +46,9 @@ class Settings(BaseModel):
     gateway_urls: tuple[str, ...] = ()
     edge_url: str = ""
     admin_token_file: Path | None = None
+    signing_key_file: Path
+    trusted_keys_file: Path
+    container_image: str = ""
     airflow_url: str = ""
     mlflow_public_url: str = ""
     port_postgres: Port = 54329
@@ -88,6 +93,8 @@ class Settings(BaseModel):
             "feature_repo": own_or_packaged(root, "feature_repo"),
             "artifacts_uri": (home / "releases").as_uri(),
             "prediction_log": home / "predictions",
+            "signing_key_file": home / "secrets" / "release-signing-key",
+            "trusted_keys_file": home / "trusted-keys.pem",
         }
         try:
             return cls.model_validate({**defaults, **given, "root": root, "home": home})

@@ -6,6 +6,7 @@ ModelyardError
 ├── Conflict             the thing exists or is in a state that forbids the action
 ├── EvidenceMissing      a decision was asked for without its evidence (never a pass)
 ├── IntegrityError       bytes do not match the digest that names them
+│   └── Untrusted        no trusted key has signed them
 ├── ValidationFailed     a snapshot broke a critical expectation and is quarantined
 ├── GateBlocked          a blocker gate did not pass
 ├── NotApproved          governance did not approve
@@ -62,6 +63,10 @@ class EvidenceMissing(ModelyardError):
 
 class IntegrityError(ModelyardError):
     """Bytes do not match the digest that names them."""
+
+
+class Untrusted(IntegrityError):
+    """No trusted key has signed these bytes: nobody knows whose they are."""
 
 
 class ValidationFailed(ModelyardError):

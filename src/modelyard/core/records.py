@@ -110,6 +110,24 @@ class Approval(Value):
     where: str = ""
 
 
+AttestationKind = Literal["gates", "governance", "approval", "rollout"]
+"""What is attested: a decision of the gates, of governance, a person's answer, how a rollout ended."""
+
+
+class Attestation(Value):
+    """A signed statement about a release: that ``actor`` decided or did at ``at`` what the record ``cites`` says.
+
+    ``envelope`` is the JSON of a DSSE envelope, which says all of this again, signed (``signing.statement``).
+    """
+
+    release: Digest
+    kind: AttestationKind
+    cites: Digest
+    actor: str
+    at: Moment
+    envelope: str
+
+
 class IncidentState(StrEnum):
     """The life of an incident."""
 

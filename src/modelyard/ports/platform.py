@@ -13,6 +13,7 @@ from modelyard.ports.ledger import Ledger
 from modelyard.ports.predictions import Predictions
 from modelyard.ports.profiler import Profiler
 from modelyard.ports.reports import Reports
+from modelyard.ports.signing import Signer, Trust
 from modelyard.ports.tracking import Tracking
 
 
@@ -51,6 +52,12 @@ class Platform(Protocol):
 
     @property
     def reports(self) -> Reports: ...
+
+    @property
+    def signer(self) -> Signer: ...
+
+    @property
+    def trust(self) -> Trust: ...
 
     def as_of(self, model: str, wall: datetime) -> datetime:
         """The event time in force at this wall time (see ``core.clock``)."""

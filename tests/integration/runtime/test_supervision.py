@@ -34,6 +34,8 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
         feature_repo=root,
         prediction_log=root / "predictions",
         artifacts_uri=(root / "releases").as_uri(),
+        signing_key_file=root / "home" / "secrets" / "release-signing-key",
+        trusted_keys_file=root / "home" / "trusted-keys.pem",
         port_postgres=sockets.free_port(),
         port_mlflow=sockets.free_port(),
         port_airflow=sockets.free_port(),
