@@ -16,7 +16,7 @@ from modelyard.adapters.log_compaction import MERGED
 from modelyard.core.errors import IntegrityError
 from modelyard.core.window import Window
 from modelyard.ports.fleet import Trip
-from modelyard.ports.predictions import REPORTED
+from modelyard.ports.predictions import REPORTED, HourUse, ReplicaUse
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,6 +124,19 @@ class ParquetPredictions:
                 except ValueError as error:
                     raise IntegrityError(f"{path} is no record of a trip: {error}") from error
         return tuple(sorted(found, key=lambda trip: trip.at))
+
+    def usage(self, model: str, window: Window) -> tuple[HourUse, ...]:
+        """What replicas counted of the window's whole hours."""
+        found: list[HourUse] = []
+        first, last = window.start.astimezone(UTC).date(), window.end.astimezone(UTC).date()
+        for path in sorted((self._root / model / "usage").glob("date=*/*.json")):
+            if first <= _date(path) <= last:
+                try:
+                    found += ReplicaUse.from_json(path.read_bytes()).hours
+                except ValueError as error:
+                    raise IntegrityError(f"{path} holds no counts of a replica: {error}") from error
+        whole = (h for h in found if window.start <= h.hour and h.hour + timedelta(hours=1) <= window.end)
+        return tuple(sorted(whole, key=lambda h: h.hour))
 
     def newest(self, model: str) -> datetime | None:
         """The newest event time in the log."""

@@ -1,5 +1,7 @@
 """Operational drift: how long answers take, beside the champion's own first week. It asks for a look, never for more.
 
+What fails and what answers cost is ``drift.usage``'s.
+
 The 95% quantile's interval is Woodruff's (1952, JASA 47): the interval of the share of rows below it, read off as
 quantiles. Rows of an hour share their load, so that the share's variance is taken over hours.
 """
@@ -24,8 +26,6 @@ OPERATIONS = "operations"
 LATENCY = "latency_p95_ms"
 _QUANTILE = 0.95
 _MIN_HOURS = 3
-
-UNMEASURED = "resources and failed answers are not in the prediction log and are not judged here"
 
 
 def measure_latency(
@@ -56,7 +56,7 @@ def judge_operations(current: Measurement, baseline: Measurement, rule: Operatio
     """Failed when the newest answers are surely slower: the intervals of both sides lie more than the rise apart."""
     for which, side in (("", current), ("baseline: ", baseline)):
         if side.value is None:
-            reason = f"latency is unknown: {which}{side.why}; {UNMEASURED}"
+            reason = f"latency is unknown: {which}{side.why}"
             return advice(OPERATIONS, Outcome.INCONCLUSIVE, reason, current, baseline)
     now, then = current.value or 0.0, baseline.value or 0.0
     shown = f"latency p95 {bounded(current, '.2f')} ms, baseline {bounded(baseline, '.2f')} ms"
@@ -67,4 +67,4 @@ def judge_operations(current: Measurement, baseline: Measurement, rule: Operatio
     if now > allowed * then:
         reason = f"perhaps slower than the baseline by more than {rule.latency_rise:.0%}: {shown}"
         return advice(OPERATIONS, Outcome.INCONCLUSIVE, reason, current, baseline)
-    return advice(OPERATIONS, Outcome.SUCCESSFUL, f"{shown}; {UNMEASURED}", current, baseline)
+    return advice(OPERATIONS, Outcome.SUCCESSFUL, shown, current, baseline)

@@ -98,13 +98,16 @@ class QualityRule(Policy):
 
 
 class OperationsRule(Policy):
-    """Answers of the last ``window_hours`` beside the first week's: how much slower asks for a look.
+    """Answers of the last ``window_hours`` beside the first week's: how much slower, dearer or worse asks for a look.
 
-    ``latency_rise`` is relative: 0.15 is 15% above the baseline's 95% quantile.
+    All are relative: ``latency_rise`` 0.15 is 15% above the baseline's 95% quantile; ``error_rise`` is that of the
+    share of failed answers, ``resource_rise`` that of processor time per row and of a replica's memory.
     """
 
     window_hours: int = Field(default=24, ge=3)
     latency_rise: float = Field(default=0.15, gt=0)
+    error_rise: float = Field(default=0.10, gt=0)
+    resource_rise: float = Field(default=0.20, gt=0)
     min_rows: int = Field(default=500, ge=100)
 
 

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from modelyard.config.project import load_project
 from modelyard.core.digest import digest_json
-from modelyard.core.errors import NotFound
+from modelyard.core.errors import IntegrityError, NotFound
 from modelyard.core.records import Release
 from modelyard.core.value import Value
 from modelyard.core.verdict import Measurement
@@ -28,6 +28,8 @@ from modelyard.drift.operations import LATENCY, measure_latency
 from modelyard.drift.policy import DriftPolicy
 from modelyard.drift.quality import measure_quality
 from modelyard.drift.upstream import VOLUME, measure_landing, measure_schema, measure_volume
+from modelyard.drift.usage import NAMES as USED
+from modelyard.drift.usage import measure_usage, unknown, whole_hours
 from modelyard.flows.evaluate import read_evidence
 from modelyard.ports.platform import Platform
 from modelyard.release.encode import category
@@ -64,7 +66,12 @@ def observe(
     return {
         "baseline": tuple(own_quality),
         "slices": _slices(platform, champion, signature, own, policy.windows.before(as_of)[0], 30),
-        "operations": (latency, *(m for m in week if m.name == LATENCY)),
+        "operations": (
+            latency,
+            *(m for m in week if m.name == LATENCY),
+            *_usage(platform, champion, log, day, policy.operations.min_rows),
+            *(m for m in week if m.name in USED),
+        ),
         "upstream": (
             measure_volume(log, today),
             *(m for m in week if m.name == VOLUME),
@@ -109,6 +116,21 @@ def _slices(
     return tuple(found)
 
 
+def _usage(
+    platform: Platform, champion: Release, log: pd.DataFrame, window: Window, min_rows: int
+) -> tuple[Measurement, ...]:
+    """What answers cost, and failed, in the full hours of the window; ``log`` has all versions' requests of them."""
+    hours, about = whole_hours(window), {"subject": champion.digest}
+    if hours is None:
+        return unknown("the window has no full hour", window, **about)
+    try:
+        counted = platform.predictions.usage(champion.model, hours)
+    except IntegrityError as error:
+        return unknown(str(error), hours, **about)
+    logged = int(((log["event_time"] >= hours.start) & (log["event_time"] < hours.end)).sum())
+    return measure_usage(counted, window=hours, version=champion.version, logged=logged, min_rows=min_rows, **about)
+
+
 def _first_week(
     platform: Platform, champion: Release, signature: Signature, policy: DriftPolicy, as_of: datetime, before: datetime
 ) -> tuple[Measurement, ...]:
@@ -117,7 +139,7 @@ def _first_week(
     if settled > min(as_of, before):
         why = f"the first {policy.windows.length_hours} h of this version, until {window.end:%Y-%m-%dT%H:%MZ}, "
         return _unknown(window, champion, f"{why}and as much for its outcomes, are not over")
-    asked = {"release": champion.digest, "window": str(window), "settled": settled.isoformat(), "format": 2}
+    asked = {"release": champion.digest, "window": str(window), "settled": settled.isoformat(), "format": 3}
     asked |= {"min_rows": policy.operations.min_rows, "min_labels": policy.calibration.min_labels}
     name = digest_json(asked).removeprefix("sha256:")
     path = platform.settings.home / "profiles" / champion.model / "first-week" / f"{name}.json"
@@ -133,6 +155,7 @@ def _first_week(
         *sliced,
         measure_latency(own, min_rows=policy.operations.min_rows, **about),
         measure_volume(log, window),
+        *_usage(platform, champion, log, window, policy.operations.min_rows),
     )
     found = tuple(m.model_copy(update={"variant": "baseline"}) for m in found)
     _write(path, _Kept(measurements=found))
@@ -142,7 +165,7 @@ def _first_week(
 def _unknown(window: Window, champion: Release, why: str) -> tuple[Measurement, ...]:
     return tuple(
         Measurement(name=name, value=None, why=why, variant="baseline", window=window, subject=champion.digest)
-        for name in (*DROPS, LATENCY, VOLUME)
+        for name in (*DROPS, LATENCY, VOLUME, *USED)
     )
 
 

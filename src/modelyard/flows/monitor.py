@@ -25,6 +25,7 @@ from modelyard.drift.quality import measure_quality
 from modelyard.drift.score import score
 from modelyard.drift.thresholds import Thresholds
 from modelyard.drift.upstream import VOLUME
+from modelyard.drift.usage import BASELINE, CPU, ERRORS, MEMORY, USAGE, advised, judge_usage
 from modelyard.flows import parity
 from modelyard.flows.baseline import observe
 from modelyard.flows.beside import tried
@@ -79,6 +80,8 @@ def check(
     past = _past(platform, model, earlier, as_of)
     history = History(past=past, retraining_open=retraining_open, rollout_open=rollout)
     decision = governor.decide(signals, history, policy, as_of)
+    if signals.operations:
+        decision = advised(decision, judge_usage(signals.operations, policy.operations))
     compared = parity.evidence(platform, model, as_of)
     decision = decision.model_copy(update={"verdicts": (*decision.verdicts, *compared)})
     journal.decide(decision)
@@ -271,6 +274,7 @@ def _row(signals: Signals, decision: Decision, run_key: str, beside: Json) -> Js
         "verdicts": {v.check: v.outcome.value for v in decision.verdicts},
         "drops": {f"{m.name} {m.slice}".strip(): m.value for m in _measured(decision, QUALITY)},
         "latency_p95_ms": next((m.value for m in signals.operations), None),
+        **_used(decision),
         "requests_per_day": next((m.value for m in signals.upstream if m.name == VOLUME), None),
         "parity": {v.check: v.outcome.value for v in decision.verdicts if v.check in parity.CHECKS},
         "psi": psi,
@@ -279,6 +283,13 @@ def _row(signals: Signals, decision: Decision, run_key: str, beside: Json) -> Js
         "dry_run": beside,
         "psi_max": max((v for v in psi.values() if v is not None), default=None),
     }
+
+
+def _used(decision: Decision) -> Json:
+    """Failed answers and memory; processor time per row by the size of the calls."""
+    now = [m for m in _measured(decision, USAGE) if m.variant != BASELINE]
+    plain: Json = {name: next((m.value for m in now if m.name == name), None) for name in (ERRORS, MEMORY)}
+    return plain | {CPU: {m.slice: m.value for m in now if m.name == CPU and m.slice}}
 
 
 def _incidents(platform: Platform, decision: Decision, now: datetime) -> None:

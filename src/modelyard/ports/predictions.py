@@ -5,6 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
+from pydantic import Field
+
+from modelyard.core.value import Finite, ModelName, Moment, Value
 from modelyard.core.window import Window
 from modelyard.ports.fleet import Trip
 
@@ -14,6 +17,41 @@ if TYPE_CHECKING:
 
 REPORTED = "feedback."
 """How the columns of named numbers begin: ``feedback.rating``."""
+
+
+class VersionUse(Value):
+    """What timed calls of one version spent, of ``size`` to ``2 * size - 1`` rows each (of 16 or more: 16):
+    processor time of the calling thread, in seconds. Not every call is timed."""
+
+    version: int
+    size: int = Field(ge=1)
+    calls: int = Field(ge=0)
+    rows: int = Field(ge=0)
+    cpu_s: Finite
+
+
+class HourUse(Value):
+    """What a process of a replica counted of one hour of event time.
+
+    ``requests`` were answered, ``failed`` of them with an error that is not the client's (a status of 500 or more);
+    ``rows`` are those of the others. ``memory_mb`` is the most that the whole process held, all its models together;
+    None where the system does not say.
+    """
+
+    hour: Moment
+    requests: int = Field(ge=0)
+    failed: int = Field(ge=0)
+    rows: int = Field(ge=0)
+    memory_mb: Finite | None = None
+    spent: tuple[VersionUse, ...] = ()
+
+
+class ReplicaUse(Value):
+    """One file of counts (``serving.usage``): a day, or what one process counted of it."""
+
+    replica: str
+    model: ModelName
+    hours: tuple[HourUse, ...]
 
 
 class Predictions(Protocol):
@@ -42,6 +80,14 @@ class Predictions(Protocol):
 
         Raises:
             IntegrityError: a record cannot be read.
+        """
+
+    def usage(self, model: str, window: Window) -> tuple[HourUse, ...]:
+        """What replicas counted of the whole hours of the window, oldest first: one for each process that counted any,
+        those that are gone included.
+
+        Raises:
+            IntegrityError: a file of counts cannot be read.
         """
 
     def newest(self, model: str) -> datetime | None:

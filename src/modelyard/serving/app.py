@@ -113,7 +113,10 @@ class App:
             body = _encoder.encode({"error": {"code": "internal", "message": "the gateway failed; see its log"}})
         finally:
             self._metrics.in_flight -= counted
-        known = model if model in self._control.served else ""
+        served = self._control.served.get(model)
+        if served is not None and kind == "predict" and status >= 500:
+            served.usage.failed()
+        known = "" if served is None else model
         self._metrics.count(known, kind, status, time.perf_counter() - start)
         if safe(given_id := _header(scope["headers"], HEADER)):
             headers.append((HEADER, given_id))

@@ -29,6 +29,7 @@ from modelyard.serving.online import Completion, OnlineStore
 from modelyard.serving.requests import Bounds
 from modelyard.serving.scorer import Scorer
 from modelyard.serving.served import Served
+from modelyard.serving.usage import UsageLog
 
 _log = logging.getLogger(__name__)
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
@@ -82,6 +83,7 @@ class Control:
     ) -> None:
         self.replica, self._files, self._log, self.store = replica, StateFiles(folder), log, store
         self._versions = Versions()
+        self._usage = UsageLog(log.root, replica, log.submit)
         self._lock = asyncio.Lock()
         self._numbers = numbers
         self.declared: dict[str, dict[str, Bounds]] = {}
@@ -191,6 +193,7 @@ class Control:
             self._watching.cancel()
         for served in self.served.values():
             served.close()
+        self._usage.write()
 
     def save_evidence(self) -> None:
         """Write the guardrails' counts down (with each flush of the log), so that a restart goes on from them."""
@@ -306,7 +309,8 @@ class Control:
 
     def _one(self, model: str) -> Served:
         if model not in self.served:
-            served = Served(model, self._log, self._tripped, lambda *answered: self.on_answered(*answered))
+            count: Count = lambda *answered: self.on_answered(*answered)  # noqa: E731
+            served = Served(model, self._log, self._tripped, count, self._usage.of(model))
             self.served = self.served | {model: served}
             self.by_target[f"/v1/models/{model}/predict".encode()] = served
         return self.served[model]

@@ -26,6 +26,7 @@ from modelyard.serving.live import Challenger, Live
 from modelyard.serving.requests import microseconds, plausible
 from modelyard.serving.scorer import valid
 from modelyard.serving.typed import NOT_PLAIN, TypedRows, Values, values
+from modelyard.serving.usage import Usage
 
 _log = logging.getLogger(__name__)
 Reply = Callable[[int, bytes], None]
@@ -47,21 +48,24 @@ class _Turn:
     asked: Asked
 
     def __init__(self, waiting: Sequence[Waiting]) -> None:
-        self.rows, self._event_us, self._served_us, self._ids, replies, self.starts = zip(*waiting, strict=True)
+        self.rows, self.event_us, self._served_us, self._ids, replies, self.starts = zip(*waiting, strict=True)
         self.places = list(range(len(waiting)))
         self.replies: list[Reply | None] = list(replies)
 
     def encode(self, typed: TypedRows) -> None:
         """Make tensors of the rows."""
         self.encoded, keys = typed.encode(self.rows)
-        self.asked = Asked((), keys, list(self._ids), list(self._event_us), list(self._served_us))
+        self.asked = Asked((), keys, list(self._ids), list(self.event_us), list(self._served_us))
 
 
 class Lane:
     """The quick way into one live value; requests that it took end with that value whatever is swapped meanwhile."""
 
-    def __init__(self, live: Live, typed: TypedRows, new_id: Callable[[], str], keep: Keep, count: Count) -> None:
+    def __init__(
+        self, live: Live, typed: TypedRows, new_id: Callable[[], str], keep: Keep, count: Count, usage: Usage
+    ) -> None:
         self._live, self._typed, self._new_id, self._keep, self._count = live, typed, new_id, keep, count
+        self._usage = usage
         self._model, self._decode = live.route.model, typed.decode
         self._loop = asyncio.get_running_loop()
         self._waiting: list[Waiting] = []
@@ -119,7 +123,7 @@ class Lane:
             tally.rows += len(places)
         encoded = turn.encoded if len(places) == len(turn.places) else turn.encoded.take(places)
         try:
-            scores = scorer.score(encoded)
+            scores = self._live.champion.spending.score(encoded)
         except Exception as failure:  # noqa: BLE001  whatever the graph raises belongs to these requests
             self._failed(turn, places, failure)
             return
@@ -203,6 +207,8 @@ class Lane:
             reply, turn.replies[place] = turn.replies[place], None
             if reply is not None:
                 self._count(self._model, refusal.status, [now - turn.starts[place]])
+                if refusal.status >= 500:
+                    self._usage.failed([turn.event_us[place]])
                 reply(refusal.status, body)
 
 

@@ -19,6 +19,7 @@ from modelyard.serving.resources import Metered
 from modelyard.serving.router import split
 from modelyard.serving.scorer import Call, Scorer
 from modelyard.serving.trial import Trial
+from modelyard.serving.usage import Spending
 
 COMPARED_ROWS = 64
 """Rows that a challenger scores in one call to be compared: about what users ask of it at a time."""
@@ -55,6 +56,7 @@ class Champion:
 
     scorer: Scorer
     batcher: LoopBatcher
+    spending: Spending
     tally: Tally = field(default_factory=Tally)
 
 
@@ -139,7 +141,8 @@ def assemble(
     same = before if before is not None and before.route.rollout == route.rollout else None
     # By digest, not by object: a version that was loaded anew meanwhile is the same one.
     kept = same.champion.tally if same is not None and same.champion.scorer.digest == champion.digest else Tally()
-    first = Champion(champion, LoopBatcher(champion.score), kept)
+    spending = Spending(champion)
+    first = Champion(champion, LoopBatcher(spending.score), spending, kept)
     if challenger is None:
         return Live(route, generation, first, None, 0, completion)
     second = _challenger(route, champion, challenger, same)

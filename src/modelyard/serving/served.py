@@ -24,6 +24,7 @@ from modelyard.serving.live import Challenger, Live
 from modelyard.serving.log import Answered, PredictionLog
 from modelyard.serving.requests import PredictRequest, microseconds, moment
 from modelyard.serving.scorer import valid
+from modelyard.serving.usage import Usage
 
 _log = logging.getLogger(__name__)
 
@@ -34,8 +35,10 @@ PAIR_S, PAIR_ROWS = 0.05, 1024
 class Served:
     """Holds what is live and swaps it by one assignment."""
 
-    def __init__(self, name: str, log: PredictionLog, on_trip: Callable[[Served], None], count: Count) -> None:
-        self.name, self._log, self._on_trip, self._count = name, log, on_trip, count
+    def __init__(
+        self, name: str, log: PredictionLog, on_trip: Callable[[Served], None], count: Count, usage: Usage
+    ) -> None:
+        self.name, self._log, self._on_trip, self._count, self.usage = name, log, on_trip, count, usage
         self.live: Live | None = None
         self._lane: Lane | None = None
         self._prefix, self._ids = secrets.token_hex(6), itertools.count(1)
@@ -73,6 +76,7 @@ class Served:
         live = self._require()
         champion = live.champion
         event_us = microseconds(request.event_time, served_us)
+        self.usage.seen(event_us)
         rows = await live.completion.complete(request.rows, moment(event_us))
         encoded = champion.scorer.encoder.encode(rows)
         keys = row_keys(rows, champion.scorer.signature.key)
@@ -88,6 +92,8 @@ class Served:
         latency = (time.perf_counter() - start) * 1e3
         for part in () if request.probe else parts:
             self._keep(live, part, asked, latency)
+        if not request.probe:
+            self.usage.answered([event_us], len(keys))
         return answer(self.name, request_id, parts, asked)
 
     async def probe(self, given: Sequence[Row]) -> dict[str, Any]:
@@ -122,8 +128,9 @@ class Served:
         typed = None if live is None else live.champion.scorer.typed
         # A challenger with inputs of its own has to be shown the rows as they came.
         same = live is not None and (live.challenger is None or live.challenger.same_inputs)
-        lane = Lane(live, typed, self._new_id, self._keep, self._count) if live and typed and same else None
-        self.live, self._lane = live, lane
+        self.live, self._lane = live, None
+        if live and typed and same:
+            self._lane = Lane(live, typed, self._new_id, self._keep, self._count, self.usage)
 
     def _new_id(self) -> str:
         return f"{self._prefix}{next(self._ids):x}"
@@ -182,6 +189,7 @@ class Served:
         pick: Callable[[list[Any]], list[Any]] = lambda each: (  # noqa: E731
             each if len(places) == len(each) else [each[i] for i in places]
         )
+        event_us = pick(asked.event_us)
         answered = Answered(
             model=self.name,
             rollout=live.route.rollout,
@@ -191,7 +199,7 @@ class Served:
             generation=live.generation,
             request_ids=pick(asked.ids),
             keys=pick(asked.keys),
-            event_us=pick(asked.event_us),
+            event_us=event_us,
             served_us=pick(asked.served_us),
             latency_ms=latency,
             scores=part.scores,
@@ -200,6 +208,7 @@ class Served:
             error=part.error,
         )
         self._log.write_ahead(answered)
+        self._use(live, event_us, latency)
         current = self.live
         if current is not None and current.challenger is live.challenger and not part.error and current.drawn():
             self._unpaired.add(answered)
@@ -211,6 +220,12 @@ class Served:
                 self._pairing = asyncio.get_running_loop().call_later(PAIR_S, self._pair_all)
         else:
             self._log.add(answered)
+
+    def _use(self, live: Live, event_us: list[int], latency: float | list[float]) -> None:
+        if live.champion.spending.taken:
+            self.usage.spent(live.champion.scorer.version, live.champion.spending, event_us[0])
+        if isinstance(latency, list):  # the quick way: a request each
+            self.usage.answered(event_us)
 
     def _pair_all(self) -> None:
         if self._pairing is not None:

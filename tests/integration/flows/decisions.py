@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from fixtures.keys import KEY, TRUST
 
 from modelyard.adapters.db.ledger import PostgresLedger
 from modelyard.config.settings import Settings
@@ -18,6 +19,7 @@ from modelyard.core.verdict import Measurement
 from modelyard.core.window import Window
 from modelyard.drift.edges import fit_profile
 from modelyard.ports.fleet import Trip
+from modelyard.ports.predictions import HourUse, VersionUse
 from modelyard.release.signature import Input, Signature
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ class FrameLog:
 
     def __init__(self) -> None:
         self.rows = requests(0, START, timedelta(days=1))
+        self.counted: tuple[HourUse, ...] = ()
 
     def joined(self, model: str, window: Window, as_of: datetime) -> pd.DataFrame:
         rows = self.rows[(self.rows.event_time >= window.start) & (self.rows.event_time < window.end)].copy()
@@ -43,6 +46,9 @@ class FrameLog:
 
     def rollout(self, model: str, rollout: str) -> pd.DataFrame:
         return self.rows.iloc[:0]
+
+    def usage(self, model: str, window: Window) -> tuple[HourUse, ...]:
+        return tuple(h for h in self.counted if window.start <= h.hour < window.end)
 
     def trips(self, model: str, rollout: str) -> tuple[Trip, ...]:
         return ()
@@ -74,6 +80,16 @@ def requests(
     )
 
 
+def counts(rows: pd.DataFrame, *, failing: float = 0.0, since: datetime = START) -> tuple[HourUse, ...]:
+    """What a replica counts of these rows; from ``since`` on so large a share of the requests fails besides."""
+    found = []
+    for hour, n in rows["event_time"].dt.floor("h").value_counts().sort_index().items():
+        failed = int(n * failing) if hour >= since else 0
+        spent = (VersionUse(version=1, size=1, calls=n, rows=n, cpu_s=n * 3e-5),)
+        found.append(HourUse(hour=hour, requests=n + failed, failed=failed, rows=n, memory_mb=300.0, spent=spent))
+    return tuple(found)
+
+
 @dataclass
 class Here:
     """What the deciding flows use of a platform."""
@@ -82,6 +98,8 @@ class Here:
     ledger: PostgresLedger
     predictions: FrameLog = field(default_factory=FrameLog)
     reports: Any = None
+    signer: Any = KEY
+    trust: Any = TRUST
     audited_before: int = 0
 
     def release(self, version: int = 1, *, author: str = "governor", scale: float = 1.0, **over: Any) -> Release:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import pytest
-from integration.flows.decisions import MODEL, NOW, START, Here, features, here, requests
+from integration.flows.decisions import MODEL, NOW, START, Here, counts, features, here, requests
 
 from modelyard.adapters.prediction_log import ParquetPredictions
 from modelyard.core.errors import EvidenceMissing, IntegrityError, NotFound
@@ -147,6 +148,24 @@ def test_worse_answers_of_a_slice_slower_ones_and_missing_requests_are_watched(s
     assert row["drops"]["logloss_rise carrier=UA"] > 0.1
     assert (row["verdicts"]["operations"], row["latency_p95_ms"] > 3) == ("failed", True)
     assert not {i for i in served.open_incidents() if "operations" in i or "upstream" in i}
+
+
+def test_answers_that_fail_are_watched_and_what_nobody_counted_is_unknown(served: Here) -> None:
+    decision = monitor.check(served, MODEL, NOW, run_key="r1")
+    (verdict,) = (v for v in decision.verdicts if v.check == "usage")
+    assert (decision.action, verdict.outcome) == ("nothing", Outcome.INCONCLUSIVE)
+    assert "replicas counted 0 of" in verdict.reason
+    served.predictions.rows = rows = requests(60_000, START, NOW - START)
+    served.predictions.counted = counts(rows, failing=0.05, since=NOW - timedelta(days=1))
+    shutil.rmtree(served.settings.home / "profiles" / MODEL / "first-week")
+    decision = monitor.check(served, MODEL, NOW + timedelta(minutes=20), run_key="r2")
+    assert decision.action == "watch"
+    assert any(r.startswith("failed answers 4.2") for r in decision.reasons)
+    assert served.ledger.journal.decision(decision.digest) == decision
+    row = served.ledger.journal.checks(MODEL)[-1]
+    assert (row["action"], row["verdicts"]["usage"]) == ("watch", "failed")
+    assert row["error_rate"] == pytest.approx(0.042, abs=0.001)
+    assert (row["memory_mb"], row["cpu_us_per_row"]) == (300.0, {"call_rows=1": pytest.approx(30.0)})
 
 
 def test_the_first_week_is_measured_once_and_again_where_the_file_is_damaged(served: Here) -> None:
