@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -47,7 +48,8 @@ def show(release: Name, as_json: AsJson = False) -> None:
 
 @app.command()
 def verify(release: Name, as_json: AsJson = False) -> None:
-    """Recompute every digest of a release's manifest and bundle against the ledger; exits with 1 if one is wrong.
+    """Recompute every digest of a release's manifest and bundle against the ledger, and verify what must be signed:
+    the manifest, gate decisions, answers, how rollouts ended. Exits with 1 if anything is wrong.
 
     Example: modelyard release verify flight_delay@champion
     """
@@ -60,14 +62,53 @@ def verify(release: Name, as_json: AsJson = False) -> None:
             rows = [(fault,) for fault in found.faults]
             emit_table(f"Release {short(found.release)} at {found.bundle} is not what was recorded", ("wrong",), rows,
                        empty="")  # fmt: skip
-            console.print("Next: do not serve it; train a new version, or bring the bundle back from a copy.")
+            console.print("Next: do not serve it; train a new version, or bring the bundle back from a copy. "
+                          "`modelyard release sign` signs what only lacks a signature.")  # fmt: skip
         else:
             console.print(
-                f"{found.release} is whole: the manifest and {found.files} files at {found.bundle} are as recorded.",
+                f"{found.release} is whole: the manifest and {found.files} files at {found.bundle} are as recorded, "
+                f"and signed, as are {found.attestations} attestations.",
                 markup=False, highlight=False,
             )  # fmt: skip
         if found.faults:
             raise typer.Exit(1)
+
+
+@app.command()
+def sign(
+    release: Name,
+    by: Annotated[str, typer.Option(help="Who signs: it is entered in the audit log.")],
+    why: Annotated[str, typer.Option(help="Why it is signed by hand.")],
+) -> None:
+    """Sign a release by hand with the present key: after the key was changed, or where it was never signed.
+
+    Also signs what is on record about it (decisions, answers) and is not signed, marked as done afterwards.
+
+    Example: modelyard release sign flight_delay@champion --by ann --why "new key"
+    """
+    with reported():
+        here = platform()
+        done = flows.sign(here, flows.find(here, release), by=by, why=why, now=datetime.now(UTC))
+        said = f"Signed with key {short(here.signer.key)}: {', '.join(done)}." if done else "All was signed already."
+        console.print(said, markup=False, highlight=False)
+        console.print(f"Next: `modelyard release verify {release}`", markup=False, highlight=False)
+
+
+@app.command()
+def attestations(release: Name, as_json: AsJson = False) -> None:
+    """Show what was signed about a release; with --json the DSSE envelopes, which any in-toto verifier reads.
+
+    Example: modelyard release attestations flight_delay@champion
+    """
+    with reported():
+        here = platform()
+        kept = here.ledger.journal.attestations(flows.find(here, release))
+        if as_json:
+            emit_json([json.loads(one.envelope) for one in kept])
+            return
+        rows = [(f"{one.at:%Y-%m-%d %H:%M:%S}", one.kind, one.actor, short(one.cites)) for one in kept]
+        emit_table("Attestations", ("at (UTC)", "kind", "by", "cites"), rows, empty="Nothing was decided about it yet.")
+        console.print(f"Next: `modelyard release verify {release}` verifies them.", markup=False, highlight=False)
 
 
 @app.command()

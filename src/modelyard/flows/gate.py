@@ -9,6 +9,7 @@ from modelyard.config.policies import load_policy
 from modelyard.core.errors import Conflict, GateBlocked, IntegrityError
 from modelyard.core.records import AuditEvent, Incident, Release
 from modelyard.core.verdict import Decision, Measurement, Severity
+from modelyard.flows.attest import attest_decision
 from modelyard.flows.evaluate import read_evidence
 from modelyard.gates import assess as gates
 from modelyard.gates.policy import GatePolicy
@@ -64,6 +65,7 @@ def assess(
     decision = decide(platform, release, evidence, as_of)
     now = now or datetime.now(UTC)
     earlier = ledger.journal.decisions(release.model, "gates", release_digest)
+    attest_decision(platform, decision, ACTOR, now)
     ledger.journal.decide(decision)
     if not earlier or earlier[-1].digest != decision.digest:
         ledger.journal.audit(_event(decision, now))

@@ -19,6 +19,7 @@ from modelyard.core.records import Approval, AuditEvent, Release
 from modelyard.core.value import Digest
 from modelyard.core.verdict import Decision
 from modelyard.core.window import parse_moment
+from modelyard.flows.attest import CONCLUSIONS, attest_approval, attest_decision
 from modelyard.gates.assess import READY
 from modelyard.governance import page, quorum
 from modelyard.governance.policy import POLICY_ACTOR, GovernancePolicy, identity
@@ -26,7 +27,6 @@ from modelyard.governance.risk import Level, RiskAssessment, assess_risk
 from modelyard.ports.platform import Platform
 from modelyard.release.bundle import read_bundle
 
-CONCLUSIONS = ("approve", "reject", "wait")
 LEVELS = {"low": "risk_low", "high": "risk_high"}
 """How an assessment is recorded: as a governance decision with this action."""
 
@@ -152,6 +152,7 @@ def conclude(
     question = _question(platform, manifest, gates, policy, started_by)
     concluded = quorum.conclude(question, platform.ledger.journal.approvals(release), policy)
     known = _recorded(platform, manifest, concluded.action)
+    attest_decision(platform, concluded, POLICY_ACTOR, now or datetime.now(UTC))
     platform.ledger.journal.decide(concluded)
     if concluded.digest not in known:
         platform.ledger.journal.audit(_concluded(concluded, now))
@@ -282,7 +283,9 @@ def _keep(platform: Platform, manifest: Release, given: Approval) -> Approval:
     """Record an answer; the audit log gets it once, however often a task is repeated. Returns the one on record."""
     known = {(a.decision, a.by): a for a in platform.ledger.journal.approvals(given.release)}
     platform.ledger.journal.approve(given)
-    if (earlier := known.get((given.decision, given.by))) is not None:
+    earlier = known.get((given.decision, given.by))
+    attest_approval(platform, earlier or given)
+    if earlier is not None:
         return earlier
     _audit(platform, manifest, given, f"governance.{given.answer}", given.comment or "without a comment")
     return given

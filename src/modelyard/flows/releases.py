@@ -1,25 +1,31 @@
-"""Releases for people: find one by its name, verify it against the ledger, tell two apart."""
+"""Releases for people: find one by its name, verify it against the ledger and by its signatures, tell two apart."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from modelyard.core.errors import ConfigError, IntegrityError, NotFound
-from modelyard.core.records import Release
+from modelyard.core.records import AuditEvent, Release
 from modelyard.core.value import Digest, Value
+from modelyard.flows import attest
 from modelyard.ports.platform import Platform
-from modelyard.release.bundle import read_bundle
+from modelyard.ports.signing import Trust
+from modelyard.release.bundle import read_bundle, sign_bundle
 from modelyard.release.check import faults_of
 from modelyard.release.differences import Change, differences
 from modelyard.release.names import ByAlias, ByDigest, ByVersion, parse_name
+from modelyard.signing.keys import NOBODY
 
 
 class Verified(Value):
-    """What verifying a release came to; without faults, every digest was recomputed and agrees."""
+    """What verifying a release came to; without faults, every digest was recomputed and agrees, and all that must be
+    signed is signed by a trusted key."""
 
     release: Digest
     bundle: str
     files: int
+    attestations: int
     faults: tuple[str, ...]
 
 
@@ -75,7 +81,8 @@ def get(platform: Platform, name: str) -> Release:
 
 
 def verify(platform: Platform, digest: str) -> Verified:
-    """Recompute every digest of a release on record: of its manifest, of its bundle, of the snapshot it names.
+    """Recompute every digest of a release on record, of its manifest, of its bundle, of the snapshot it names; verify
+    the signatures of its manifest and of the attestations about it.
 
     Raises:
         NotFound: there is no such release.
@@ -85,8 +92,25 @@ def verify(platform: Platform, digest: str) -> Verified:
     # Of a record that was changed nothing is known: a bundle that agrees with it would say nothing.
     changed = f"the ledger's manifest was changed: it is {release.digest}, recorded as {digest}"
     sound = release.digest == digest
-    faults = (*faults_of(bundle, release), *_snapshot(platform, release)) if sound else (changed,)
-    return Verified(release=digest, bundle=bundle, files=len(release.files), faults=faults)
+    faults = tuple(_all_faults(platform, release, bundle)) if sound else (changed,)
+    kept = len(platform.ledger.journal.attestations(digest))
+    return Verified(release=digest, bundle=bundle, files=len(release.files), attestations=kept, faults=faults)
+
+
+def _all_faults(platform: Platform, release: Release, bundle: str) -> Iterator[str]:
+    trust, why = _trust(platform)
+    yield from why
+    yield from faults_of(bundle, release, trust)
+    yield from _snapshot(platform, release)
+    yield from attest.faults(platform, release, trust)
+
+
+def _trust(platform: Platform) -> tuple[Trust, tuple[str, ...]]:
+    """Whom to trust: where that cannot be told, nobody, which is a fault."""
+    try:
+        return platform.trust, ()
+    except ConfigError as error:
+        return NOBODY, (f"no signature can be verified: {error}",)
 
 
 def _snapshot(platform: Platform, release: Release) -> Iterator[str]:
@@ -109,3 +133,30 @@ def diff(platform: Platform, before: Release, after: Release) -> tuple[Change, .
     """
     one, other = (read_bundle(platform.ledger.releases.bundle(r.digest), r.digest) for r in (before, after))
     return differences(before, after, one.files, other.files)
+
+
+def sign(platform: Platform, digest: str, *, by: str, why: str, now: datetime) -> tuple[str, ...]:
+    """Sign a release by hand with the present key, and attest what is on record about it and is not: after the key was
+    changed, or for a release from before releases were signed. Returns what was signed; entered in the audit log.
+
+    The bundle is compared with the ledger first; a signature that is there already stays beside the new one.
+
+    Raises:
+        NotFound: there is no such release.
+        IntegrityError: the manifest on record or the bundle is not what the digest names.
+        ConfigError: there is no key to sign with.
+    """
+    releases, signer = platform.ledger.releases, platform.signer
+    release, uri = releases.get(digest), releases.bundle(digest)
+    if release.digest != digest:
+        raise IntegrityError(f"the ledger's manifest of {digest} was changed: it is {release.digest} now")
+    read_bundle(uri, digest)
+    done = ["the manifest"] if sign_bundle(uri, release, signer) else []
+    done += attest.afterwards(platform, release, by, why, now)
+    if done:
+        event = AuditEvent(
+            at=now, actor=by, action="release.signed", model=release.model, subject=digest, reason=why,
+            digests=(digest, signer.key), detail={"signed": list(done)},
+        )  # fmt: skip
+        platform.ledger.journal.audit(event)
+    return tuple(done)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from modelyard.core.errors import Conflict
-from modelyard.core.records import AuditEvent
+from modelyard.core.errors import Conflict, ModelyardError
+from modelyard.core.records import AuditEvent, Incident
 from modelyard.core.value import Digest
-from modelyard.core.verdict import Decision
+from modelyard.core.verdict import Decision, Severity
+from modelyard.flows.attest import attest_decision
 from modelyard.flows.fleet import follow
 from modelyard.ports.fleet import Route
 from modelyard.ports.platform import Platform
@@ -83,7 +84,28 @@ def conclude(platform: Platform, state: RolloutState, action: str, at: datetime)
         as_of=at,
     )
     platform.ledger.journal.decide(decision)
+    _attest(platform, state, decision, at)
     audit_once(platform, state, f"rollout {action}", state.decided_by or PLATFORM, at, state.reason)
+
+
+def _attest(platform: Platform, state: RolloutState, decision: Decision, at: datetime) -> None:
+    """Sign the outcome. What has happened to users is not undone or held up because it cannot be signed."""
+    actor, key = state.decided_by or PLATFORM, f"unattested:{state.id}"
+    try:
+        attest_decision(platform, decision, actor, at, rollout=state.id, strategy=state.strategy, stage=state.stage)
+    except (ModelyardError, OSError) as error:
+        incident = Incident(
+            key=key,
+            model=state.model,
+            kind="rollout",
+            severity=Severity.WARNING,
+            title=f"the outcome of {state.id} ({decision.action}) could not be signed",
+            detail=str(error),
+            opened_at=at,
+            evidence=(decision.digest,),
+            next_step=f"Mend the signing key, then `modelyard release sign {decision.subject}`.",
+        )
+        platform.ledger.journal.raise_incident(incident)
 
 
 def audit_once(platform: Platform, state: RolloutState, action: str, actor: str, at: datetime, reason: str) -> None:

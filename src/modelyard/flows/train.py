@@ -21,12 +21,13 @@ from modelyard.core.records import AuditEvent, Release, Snapshot
 from modelyard.flows.candidate import Candidate, Recipe, make_candidate, plan_candidate
 from modelyard.ports.platform import Platform
 from modelyard.ports.tracking import Run
-from modelyard.release.bundle import MANIFEST, publish_bundle, write_parts
+from modelyard.release.bundle import MANIFEST, SIGNED, publish_bundle, write_parts
 from modelyard.release.provenance import code_commit, environment
 from modelyard.release.versioning import next_version
 
 if TYPE_CHECKING:
     import pandas as pd
+from modelyard.signing.statement import sign_release
 
 RUN_KEY = "modelyard.run_key"
 BUNDLE = "bundle"
@@ -68,7 +69,7 @@ def train(
 
     Raises:
         Conflict: the snapshot is not valid, is another model's, or holds what was not known at ``as_of``.
-        ConfigError: a number or an override is not accepted.
+        ConfigError: a number or an override is not accepted; there is no key to sign with.
     """
     order = _order(platform, model, snapshot, as_of, reason, author, dict(overrides or {}), run_key, origin or {})
     found = platform.tracking.find_run(model, RUN_KEY, order.key, finished=False)
@@ -102,6 +103,7 @@ def _order(
     return Order(project, snapshot, recipe, as_of, reason, author, overrides, dict(origin), key)
 
 
+    _ = platform.signer  # without a key nothing could be released: better said before the training
 @contextmanager
 def _run(platform: Platform, order: Order, found: str | None) -> Iterator[Run]:
     if found:
@@ -134,7 +136,7 @@ def _make(platform: Platform, order: Order, run: Run, now: datetime) -> Release:
         _log(order, run, candidate, frame, Path(scratch))
         version = platform.tracking.register(order.project.name, run.id, folder, {"modelyard.state": "unreleased"})
         release = _release(platform, order, run.id, version, candidate, digests, now)
-        uri = publish_bundle(platform.settings.artifacts_uri, release, candidate.files)
+        uri = publish_bundle(platform.settings.artifacts_uri, release, candidate.files, platform.signer)
         (folder / MANIFEST).write_text(release.to_json())
         run.folder(folder, BUNDLE)
     _record(platform, order, release, uri)
@@ -142,6 +144,7 @@ def _make(platform: Platform, order: Order, run: Run, now: datetime) -> Release:
 
 
 def _log(order: Order, run: Run, candidate: Candidate, frame: pd.DataFrame, scratch: Path) -> None:
+        (folder / SIGNED).write_text(sign_release(release, platform.signer).to_json())
     from modelyard.training.plots import run_plots
 
     trained, spec = candidate.trained, order.project.spec

@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 
 from modelyard.core.chain import Entry, Head
 from modelyard.core.clock import Tick
-from modelyard.core.records import AnalysisRun, Approval, AuditEvent, Incident, Release, Snapshot
+from modelyard.core.records import AnalysisRun, Approval, Attestation, AuditEvent, Incident, Release, Snapshot
 from modelyard.core.verdict import Decision
 
 SnapshotState = Literal["new", "valid", "quarantined"]
@@ -123,7 +123,7 @@ class Rollouts(Protocol):
 
 
 class Journal(Protocol):
-    """Decisions, approvals, incidents, the audit log, drift checks and the clock's ticks."""
+    """Decisions, approvals, attestations, incidents, the audit log, drift checks and the clock's ticks."""
 
     def decide(self, decision: Decision) -> None:
         """Record a decision; an equal one is one row, and the newest from now on."""
@@ -140,6 +140,12 @@ class Journal(Protocol):
 
     def approvals(self, release: str) -> list[Approval]:
         """Answers for a release, in order."""
+
+    def attest(self, attestation: Attestation) -> None:
+        """Keep an attestation; an equal one is one row."""
+
+    def attestations(self, release: str) -> list[Attestation]:
+        """Attestations about a release, in order. They are as they were stored: whoever relies on one verifies it."""
 
     def raise_incident(self, incident: Incident) -> int:
         """Open an incident, or return the open one with the same key."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,10 +11,15 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from modelyard.core.digest import digest_bytes
-from modelyard.core.errors import IntegrityError
+from modelyard.core.errors import IntegrityError, Untrusted
 from modelyard.core.records import Release
+from modelyard.ports.signing import Signer, Trust
+from modelyard.signing.dsse import Envelope, countersign
+from modelyard.signing.statement import read_statement, sign_release
 
 MANIFEST = "manifest.json"
+SIGNED = "manifest.dsse.json"
+"""The manifest's signature: the statement of ``signing.statement.sign_release`` in its envelope."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +30,14 @@ class Bundle:
     files: Mapping[str, bytes]
 
 
-def read_bundle(uri: str, expected: str | None = None) -> Bundle:
+def read_bundle(uri: str, expected: str | None = None, *, trust: Trust | None = None) -> Bundle:
     """Read a bundle from any place that fsspec knows, and verify every file against the manifest.
+
+    With ``trust`` a trusted key must have signed the manifest; without, ``expected`` should come from the ledger.
 
     Raises:
         IntegrityError: a file is absent or does not match its digest, or the release is not the expected one.
+        Untrusted: no trusted key has signed the manifest.
     """
     import fsspec
 
@@ -36,6 +45,8 @@ def read_bundle(uri: str, expected: str | None = None) -> Bundle:
     release = Release.from_json(_read(fs, f"{folder}/{MANIFEST}"))
     if expected is not None and release.digest != expected:
         raise IntegrityError(f"{uri} holds release {release.digest}, not {expected}")
+    if trust is not None:
+        _verify(uri, release, trust)
     files = {name: _read(fs, f"{folder}/{name}") for name in release.files}
     for name, data in files.items():
         if digest_bytes(data) != release.files[name]:
@@ -51,11 +62,11 @@ def write_parts(folder: Path, files: Mapping[str, bytes]) -> dict[str, str]:
     return {name: digest_bytes(data) for name, data in sorted(files.items())}
 
 
-def publish_bundle(base: str, release: Release, files: Mapping[str, bytes]) -> str:
-    """Keep a release's bundle under ``<base>/<model>/<digest>``; returns its URI. The same release again is a no-op.
+def publish_bundle(base: str, release: Release, files: Mapping[str, bytes], signer: Signer) -> str:
+    """Keep a release's bundle, signed, under ``<base>/<model>/<digest>``; returns its URI.
 
-    A reader sees all of it or none: on a file system the folder is renamed into place, elsewhere the manifest, without
-    which a folder is no bundle, comes last.
+    The same release again is a no-op. A reader sees all of it or none: on a file system the folder is renamed into
+    place, elsewhere the manifest, without which a folder is no bundle, comes last.
 
     Raises:
         IntegrityError: the files are not those that the release names.
@@ -69,14 +80,63 @@ def publish_bundle(base: str, release: Release, files: Mapping[str, bytes]) -> s
     fs, folder = fsspec.core.url_to_fs(uri)
     if fs.exists(f"{folder}/{MANIFEST}"):
         read_bundle(uri, release.digest)
+        sign_bundle(uri, release, signer)
         return uri
-    content = {**files, MANIFEST: release.to_json().encode()}
+    signed = sign_release(release, signer).to_json().encode()
+    content = {**files, SIGNED: signed, MANIFEST: release.to_json().encode()}
     if isinstance(fs, LocalFileSystem):
         _rename_into_place(Path(folder), content)
     else:
         for name, data in content.items():
             fs.pipe_file(f"{folder}/{name}", data)
     return uri
+
+
+def sign_bundle(uri: str, release: Release, signer: Signer) -> bool:
+    """Sign a bundle that lies there with this key, besides those that have; returns whether that was to be done.
+
+    Raises:
+        Untrusted: what lies there as its signature is none.
+    """
+    import fsspec
+    from fsspec.implementations.local import LocalFileSystem
+
+    fs, folder = fsspec.core.url_to_fs(uri)
+    path = f"{folder}/{SIGNED}"
+    before = Envelope.from_json(fs.cat_file(path)) if fs.exists(path) else None
+    after = countersign(before, signer) if before is not None else sign_release(release, signer)
+    if after == before:
+        return False
+    if isinstance(fs, LocalFileSystem):
+        draft = Path(folder) / f".{SIGNED}.{os.getpid()}"
+        draft.write_text(after.to_json(), encoding="utf-8")
+        draft.replace(path)
+    else:
+        fs.pipe_file(path, after.to_json().encode())
+    return True
+
+
+def signer_of(uri: str, release: str, trust: Trust) -> str:
+    """The trusted key that has signed the manifest of the release of this digest, by the file beside it.
+
+    Raises:
+        Untrusted: there is none.
+    """
+    import fsspec
+
+    fs, folder = fsspec.core.url_to_fs(uri)
+    try:
+        envelope = Envelope.from_json(fs.cat_file(f"{folder}/{SIGNED}"))
+    except OSError:
+        raise Untrusted(f"{SIGNED} is absent: nobody has signed it (`modelyard release sign` does)") from None
+    return read_statement(envelope, "release", release, trust)[1]
+
+
+def _verify(uri: str, release: Release, trust: Trust) -> None:
+    try:
+        signer_of(uri, release.digest, trust)
+    except Untrusted as error:
+        raise Untrusted(f"{uri}: {error}") from None
 
 
 def _rename_into_place(folder: Path, content: Mapping[str, bytes]) -> None:

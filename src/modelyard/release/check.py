@@ -1,4 +1,4 @@
-"""Recomputes every digest of a bundle against the manifest on record, and names all that is wrong.
+"""Recomputes every digest of a bundle against the manifest on record, checks its signature, and names what is wrong.
 
 ``read_bundle`` refuses at the first fault, for those who want to serve; this is for those who want to know.
 """
@@ -11,12 +11,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from modelyard.core.digest import digest_bytes
+from modelyard.core.errors import Untrusted
 from modelyard.core.records import Release
-from modelyard.release.bundle import MANIFEST
+from modelyard.ports.signing import Trust
+from modelyard.release.bundle import MANIFEST, SIGNED, signer_of
 
 
-def faults_of(uri: str, recorded: Release) -> tuple[str, ...]:
-    """What is wrong with the bundle at ``uri``, by the manifest that the ledger has; nothing, if all digests agree.
+def faults_of(uri: str, recorded: Release, trust: Trust) -> tuple[str, ...]:
+    """What is wrong with the bundle at ``uri``, by the manifest that the ledger has and the keys that are trusted;
+    nothing, if all digests agree and a trusted key has signed it.
 
     A place that cannot be read is a fault: what was not seen is not verified.
     """
@@ -29,7 +32,7 @@ def faults_of(uri: str, recorded: Release) -> tuple[str, ...]:
         return (f"{uri} cannot be read: {error}",)
     if not present:
         return (f"{uri}: there is no bundle",)
-    return tuple(_faults(fs, folder, present, recorded))
+    return (*_faults(fs, folder, present, recorded), *_signature(uri, recorded, trust))
 
 
 def _faults(fs: Any, folder: str, present: set[str], recorded: Release) -> Iterator[str]:
@@ -43,8 +46,15 @@ def _faults(fs: Any, folder: str, present: set[str], recorded: Release) -> Itera
             yield from _manifest(content, recorded)
         elif (found := digest_bytes(content)) != recorded.files[name]:
             yield f"{name} was changed: it is {found}, the manifest names {recorded.files[name]}"
-    for name in sorted(present - {MANIFEST, *recorded.files}):
+    for name in sorted(present - {MANIFEST, SIGNED, *recorded.files}):
         yield f"{name} lies in the bundle and is not named by the manifest"
+
+
+def _signature(uri: str, recorded: Release, trust: Trust) -> Iterator[str]:
+    try:
+        signer_of(uri, recorded.digest, trust)
+    except Untrusted as error:
+        yield f"signature: {error}"
 
 
 def _content(fs: Any, path: str) -> bytes | str:

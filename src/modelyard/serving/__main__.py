@@ -26,6 +26,7 @@ from modelyard.serving.metrics import Metrics
 from modelyard.serving.online import store_for
 from modelyard.serving.protocol import connection
 from modelyard.serving.requests import Bounds
+from modelyard.signing.keys import read_trust
 
 _LOG_SECONDS = "most seconds between two batches; 0 writes every row to the disk before it is answered"
 
@@ -55,7 +56,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def server(args: argparse.Namespace, settings: Settings) -> uvicorn.Server:
-    """The replica, ready to run."""
+    """The replica, ready to run.
+
+    Raises:
+        ConfigError: a file that the settings name is absent or wrong: the admin token's, that of the trusted keys.
+    """
+    trust = partial(read_trust, settings)
+    trust()  # without keys, or with the demo's in production, nothing could ever be served: better said at once
     # The GIL changes hands every 5 ms by default, for which a request would have to wait while the log is written.
     sys.setswitchinterval(0.0005)
     # What is loaded by now stays; and requests leave no cycles behind: looking for some may be rarer than by default.
@@ -63,7 +70,7 @@ def server(args: argparse.Namespace, settings: Settings) -> uvicorn.Server:
     gc.set_threshold(20_000, 20, 20)
     log = PredictionLog(settings.prediction_log, args.replica, rows=args.log_rows, seconds=args.log_seconds)
     folder, numbers = settings.home / "gateway" / args.replica, partial(declared_numbers, settings)
-    control = Control(args.replica, folder, log, store_for(settings), numbers)
+    control = Control(args.replica, folder, log, store_for(settings), numbers, trust)
     admin, probe = token_hashes(settings.admin_token_file)
     app = App(control, log, Metrics(control, log), admin, probe_hash=probe)
     config = uvicorn.Config(

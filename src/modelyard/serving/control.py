@@ -18,6 +18,7 @@ from pydantic import Field
 from modelyard.core.errors import ModelyardError
 from modelyard.core.value import Value
 from modelyard.ports.fleet import Arm, ReplicaState, Route, Trip
+from modelyard.ports.signing import Trust
 from modelyard.serving.errors import Refusal
 from modelyard.serving.fanout import Fanout, heeding, recorded
 from modelyard.serving.files import write_atomically
@@ -30,6 +31,7 @@ from modelyard.serving.requests import Bounds
 from modelyard.serving.scorer import Scorer
 from modelyard.serving.served import Served
 from modelyard.serving.usage import UsageLog
+from modelyard.signing.keys import NOBODY
 
 _log = logging.getLogger(__name__)
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
@@ -80,9 +82,10 @@ class Control:
         log: PredictionLog,
         store: OnlineStore,
         numbers: Callable[[str], dict[str, Bounds]] = lambda _: {},
+        trust: Callable[[], Trust] = lambda: NOBODY,
     ) -> None:
         self.replica, self._files, self._log, self.store = replica, StateFiles(folder), log, store
-        self._versions = Versions()
+        self._versions = Versions(trust=trust)
         self._usage = UsageLog(log.root, replica, log.submit)
         self._lock = asyncio.Lock()
         self._numbers = numbers

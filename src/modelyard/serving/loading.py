@@ -9,9 +9,11 @@ from threading import Lock
 
 from modelyard.core.errors import IntegrityError
 from modelyard.ports.fleet import Arm
+from modelyard.ports.signing import Trust
 from modelyard.release.bundle import read_bundle
 from modelyard.serving.resources import resident_mb
 from modelyard.serving.scorer import Scorer
+from modelyard.signing.keys import NOBODY
 
 KEPT = 6
 
@@ -20,10 +22,16 @@ class Versions:
     """Loaded versions by release: the last ``kept`` of them, and for each model the one that is kept for the way back.
 
     So memory is bounded by ``kept`` versions and one more per model, besides those that are answering.
+    ``trust`` is asked for at each load: a change of keys needs no restart, and puts out nothing that is loaded.
     """
 
-    def __init__(self, kept: int = KEPT, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        self._kept, self._now, self._lock = kept, now, Lock()
+    def __init__(
+        self,
+        kept: int = KEPT,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        trust: Callable[[], Trust] = lambda: NOBODY,
+    ) -> None:
+        self._kept, self._now, self._trust, self._lock = kept, now, trust, Lock()
         self._loaded: OrderedDict[str, Scorer] = OrderedDict()
         self._pinned: dict[str, tuple[str, datetime]] = {}
 
@@ -32,12 +40,14 @@ class Versions:
 
         Raises:
             IntegrityError: the bundle is another release, another model's, or damaged.
+            Untrusted: no trusted key has signed it.
+            ConfigError: the trusted keys cannot be read.
         """
         with self._lock:
             if arm.release in self._loaded:
                 self._loaded.move_to_end(arm.release)
                 return self._loaded[arm.release]
-        scorer = _load(model, arm)
+        scorer = _load(model, arm, self._trust())
         with self._lock:
             self._loaded[arm.release] = scorer
             self._evict()
@@ -72,8 +82,8 @@ class Versions:
             del self._loaded[release]
 
 
-def _load(model: str, arm: Arm) -> Scorer:
-    bundle = read_bundle(arm.bundle)
+def _load(model: str, arm: Arm, trust: Trust) -> Scorer:
+    bundle = read_bundle(arm.bundle, trust=trust)
     release = bundle.release
     if release.digest != arm.release:
         raise IntegrityError(f"{arm.bundle} holds release {release.digest}, the route names {arm.release}")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from fixtures.bundles import SIGNATURE
+from fixtures.bundles import SIGNATURE, write_manifest
 from fixtures.release_world import NOW, World
 from sqlalchemy import text
 from typer.testing import CliRunner
@@ -64,6 +64,7 @@ def test_what_is_no_release_is_said(world: World, name: str, says: str) -> None:
 def test_a_whole_release_verifies_and_a_damaged_one_exits_with_one(world: World) -> None:
     release = world.add(1)
     assert "is whole: the manifest and 3 files" in run("verify", "toy@1")
+    assert "and signed" in run("verify", "toy@1")
     (world.bundle(1) / "model.onnx").write_bytes(b"another graph")
     (world.bundle(1) / "calibration.json").unlink()
     found = json.loads(run("verify", short(release.digest), "--json", code=1))
@@ -200,7 +201,7 @@ def test_a_ledger_and_a_bundle_that_were_changed_alike_are_found_by_the_digest(w
     """Whole in themselves, both of them: only the digest that the release was recorded under tells."""
     release = world.add(1)
     forged = release.model_copy(update={"author": "ann"})
-    (world.bundle(1) / "manifest.json").write_bytes(forged.to_json().encode())
+    write_manifest(world.bundle(1), forged)
     with world.engine.begin() as db:
         db.execute(text("UPDATE releases SET body = CAST(:body AS jsonb)"), {"body": forged.to_json()})
     assert f"the ledger's manifest was changed: it is {forged.digest}" in run("verify", release.digest, code=1)

@@ -7,14 +7,16 @@ from pathlib import Path
 
 import pytest
 from fixtures.bundles import write_bundle_of
+from fixtures.keys import STRANGER, TRUST
 
-from modelyard.release.bundle import MANIFEST
+from modelyard.release.bundle import MANIFEST, SIGNED
 from modelyard.release.check import faults_of
+from modelyard.signing.statement import sign_release
 
 
 def test_a_whole_bundle_has_no_faults(tmp_path: Path) -> None:
     release, arm = write_bundle_of(tmp_path / "made")
-    assert faults_of(arm.bundle, release) == ()
+    assert faults_of(arm.bundle, release, TRUST) == ()
 
 
 def flip(path: Path) -> None:
@@ -34,6 +36,8 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "unknown field": (lambda at: _edit(at, '"author"', '"trusted":true,"author"'), "release manifest (trusted)"),
     "another author": (lambda at: _edit(at, '"author":"test"', '"author":"ann"'), "was changed (author): it is"),
     "white space": (lambda at: _edit(at, ",", ", "), "not in canonical form"),
+    "unsigned": (lambda at: (at / SIGNED).unlink(), "signature: manifest.dsse.json is absent"),
+    "no signature": (lambda at: flip(at / SIGNED), "signature: "),
     "a folder": (lambda at: _folder(at / "model.onnx"), "model.onnx is absent"),
 }
 
@@ -59,7 +63,7 @@ def test_damage_is_named(tmp_path: Path, damage: str) -> None:
     release, arm = write_bundle_of(tmp_path / "made")
     do, says = DAMAGE[damage]
     do(tmp_path / "made")
-    (fault,) = faults_of(arm.bundle, release)
+    (fault,) = faults_of(arm.bundle, release, TRUST)
     assert says in fault
 
 
@@ -67,19 +71,26 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
     release, arm = write_bundle_of(tmp_path / "made")
     for name in ("gone", "one bit", "added"):
         DAMAGE[name][0](tmp_path / "made")
-    assert len(faults_of(arm.bundle, release)) == 3
+    assert len(faults_of(arm.bundle, release, TRUST)) == 3
 
 
 def test_a_consistent_forgery_is_found_by_the_manifest_on_record(tmp_path: Path) -> None:
     """Another model with a manifest that names it: whole in itself, and not what was released."""
     release, _ = write_bundle_of(tmp_path / "made")
     _, forged = write_bundle_of(tmp_path / "forged", onnx=b"another graph")
-    faults = faults_of(forged.bundle, release)
-    assert [fault.split()[0] for fault in faults] == ["manifest.json", "model.onnx"]
+    faults = faults_of(forged.bundle, release, TRUST)
+    assert [fault.split()[0] for fault in faults] == ["manifest.json", "model.onnx", "signature:"]
     assert "was changed (files)" in faults[0]
 
 
 @pytest.mark.parametrize("uri", ["file:///nowhere/at/all", "memory://nowhere", "gopher://x/y"])
 def test_a_place_that_cannot_be_read_is_a_fault(tmp_path: Path, uri: str) -> None:
     release, _ = write_bundle_of(tmp_path / "made")
-    assert len(faults_of(uri, release)) == 1
+    assert len(faults_of(uri, release, TRUST)) == 1
+
+
+def test_a_signature_by_a_stranger_is_none(tmp_path: Path) -> None:
+    release, arm = write_bundle_of(tmp_path)
+    (tmp_path / SIGNED).write_text(sign_release(release, STRANGER).to_json())
+    (fault,) = faults_of(arm.bundle, release, TRUST)
+    assert fault.startswith("signature: it is signed by key")

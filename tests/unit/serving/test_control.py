@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from fixtures.bundles import MODEL, SIGNATURE, write_bundle_of
+from fixtures.keys import TRUST
 
 from modelyard.core.errors import ConfigError
 from modelyard.ports.fleet import Route, Trip
@@ -44,7 +45,8 @@ def replica(folder: Path, broken: bool) -> Control:
         if broken:
             raise ConfigError("feature_views", "?", "a mapping")
 
-    return Control("gateway-1", folder / "state", PredictionLog(folder / "log", "gateway-1"), OnlineStore(Store(), ttl))
+    log = PredictionLog(folder / "log", "gateway-1")
+    return Control("gateway-1", folder / "state", log, OnlineStore(Store(), ttl), trust=lambda: TRUST)
 
 
 @pytest.mark.anyio

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 import pytest
 from fixtures.bundles import MODEL, ROW, SIGNATURE, graph, write_bundle_of
+from fixtures.keys import TRUST
 
 from modelyard.adapters.prediction_log import ParquetPredictions
 from modelyard.ports.fleet import Arm, Route
@@ -45,7 +46,9 @@ class Replica:
 
     def __init__(self, folder: Path, most: int = 1024) -> None:
         self.folder, self.log = folder, PredictionLog(folder / "log", "gateway-1")
-        self.control = Control("gateway-1", folder / "state", self.log, OnlineStore(None, lambda *_: None))
+        self.control = Control(
+            "gateway-1", folder / "state", self.log, OnlineStore(None, lambda *_: None), trust=lambda: TRUST
+        )
         self.metrics = Metrics(self.control, self.log)
         self.app = App(self.control, self.log, self.metrics, None, most)
         self.generation = 0

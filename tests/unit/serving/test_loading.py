@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from fixtures.bundles import MODEL, graph, write_bundle_of
+from fixtures.keys import TRUST
 
 from modelyard.core.errors import IntegrityError
 from modelyard.ports.fleet import Arm
@@ -22,7 +23,7 @@ class Loaded:
 
     def __init__(self, folder: Path) -> None:
         self.now, self._folder = NOON, folder
-        self.versions = Versions(2, lambda: self.now)
+        self.versions = Versions(2, lambda: self.now, lambda: TRUST)
 
     def arm(self, version: int, model: str = MODEL) -> Arm:
         onnx = graph(bias=version / 100)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from fixtures.bundles import MODEL, ROW, SIGNATURE, graph, write_bundle_of
+from fixtures.keys import TRUST
 
 from modelyard.adapters.prediction_log import ParquetPredictions
 from modelyard.ports.fleet import Route
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.anyio
 async def control(tmp_path: Path) -> Control:
     """A replica on which a challenger is compared with the champion, and answers nobody."""
     log = PredictionLog(tmp_path / "log", "gateway-1")
-    made = Control("gateway-1", tmp_path / "state", log, OnlineStore(None, lambda *_: None))
+    made = Control("gateway-1", tmp_path / "state", log, OnlineStore(None, lambda *_: None), trust=lambda: TRUST)
     _, old = write_bundle_of(tmp_path / "old")
     _, new = write_bundle_of(tmp_path / "new", version=2, onnx=graph(bias=0.2))
     limits = {"timeout_ms": 60_000}
@@ -144,7 +145,7 @@ async def test_a_version_that_was_loaded_anew_keeps_its_record(control: Control)
     assert before.challenger is not None
     before.challenger.guard.refused()
     before.challenger.tally.rows = before.champion.tally.rows = 7
-    control._versions = Versions()  # both were put out by others' versions
+    control._versions = Versions(trust=lambda: TRUST)  # both were put out by others' versions
     await control.apply(before.route.model_copy(update={"weight": 500}), 2)
     after = served.live
     assert after is not None

@@ -1,4 +1,4 @@
-"""Decisions, approvals, incidents, drift checks and ticks in PostgreSQL."""
+"""Decisions, approvals, attestations, incidents, drift checks and ticks in PostgreSQL."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from modelyard.adapters.db._rows import body_of, text_of
 from modelyard.adapters.db.audit import PostgresAudit
 from modelyard.core.clock import Tick
 from modelyard.core.errors import Conflict, NotFound
-from modelyard.core.records import Approval, Incident
+from modelyard.core.records import Approval, Attestation, Incident
 from modelyard.core.verdict import Decision
 from modelyard.ports.ledger import Json
 
@@ -71,6 +71,22 @@ class PostgresJournal(PostgresAudit):
         query = select(t.approvals.c.body).where(t.approvals.c.release == release).order_by(t.approvals.c.seq)
         with self._engine.connect() as db:
             return [Approval.from_json(text_of(body)) for body in db.scalars(query)]
+
+    def attest(self, attestation: Attestation) -> None:
+        row = {
+            "digest": attestation.digest,
+            "release": attestation.release,
+            "kind": attestation.kind,
+            "cites": attestation.cites,
+            "body": body_of(attestation),
+        }
+        with self._engine.begin() as db:
+            db.execute(insert(t.attestations).values(row).on_conflict_do_nothing())
+
+    def attestations(self, release: str) -> list[Attestation]:
+        query = select(t.attestations.c.body).where(t.attestations.c.release == release).order_by(t.attestations.c.seq)
+        with self._engine.connect() as db:
+            return [Attestation.from_json(text_of(body)) for body in db.scalars(query)]
 
     def raise_incident(self, incident: Incident) -> int:
         row = {

@@ -98,6 +98,19 @@ approvals = Table(
     _moment("recorded_at", default_now=True),
     UniqueConstraint("release", "decision", "by", name="one_answer_per_person_and_evidence"),
 )
+attestations = Table(
+    "attestations",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=True),
+    _text("digest"),
+    _text("release"),
+    _text("kind"),
+    _text("cites"),
+    _body(),
+    _moment("recorded_at", default_now=True),
+    UniqueConstraint("digest", name="one_row_per_attestation"),
+    Index("attestations_by_release", "release", "seq"),
+)
 rollouts = Table(
     "rollouts",
     metadata,
