@@ -24,10 +24,10 @@ from modelyard.ports.tracking import Run
 from modelyard.release.bundle import MANIFEST, SIGNED, publish_bundle, write_parts
 from modelyard.release.provenance import code_commit, environment
 from modelyard.release.versioning import next_version
+from modelyard.signing.statement import sign_release
 
 if TYPE_CHECKING:
     import pandas as pd
-from modelyard.signing.statement import sign_release
 
 RUN_KEY = "modelyard.run_key"
 BUNDLE = "bundle"
@@ -98,12 +98,12 @@ def _order(
     if snapshot.as_of > as_of:
         raise Conflict(f"snapshot {short(content)} holds what was known at {snapshot.as_of}, after {as_of}")
     recipe = plan_candidate(project, overrides)
+    _ = platform.signer  # without a key nothing could be released: better said before the training
     known = {"model": model, "snapshot": content, "parts": recipe.parts, "overrides": overrides}
     key = digest_json(known | {"as_of": as_of.isoformat(), "reason": reason, "run_key": run_key})
     return Order(project, snapshot, recipe, as_of, reason, author, overrides, dict(origin), key)
 
 
-    _ = platform.signer  # without a key nothing could be released: better said before the training
 @contextmanager
 def _run(platform: Platform, order: Order, found: str | None) -> Iterator[Run]:
     if found:
@@ -138,13 +138,13 @@ def _make(platform: Platform, order: Order, run: Run, now: datetime) -> Release:
         release = _release(platform, order, run.id, version, candidate, digests, now)
         uri = publish_bundle(platform.settings.artifacts_uri, release, candidate.files, platform.signer)
         (folder / MANIFEST).write_text(release.to_json())
+        (folder / SIGNED).write_text(sign_release(release, platform.signer).to_json())
         run.folder(folder, BUNDLE)
     _record(platform, order, release, uri)
     return release
 
 
 def _log(order: Order, run: Run, candidate: Candidate, frame: pd.DataFrame, scratch: Path) -> None:
-        (folder / SIGNED).write_text(sign_release(release, platform.signer).to_json())
     from modelyard.training.plots import run_plots
 
     trained, spec = candidate.trained, order.project.spec
