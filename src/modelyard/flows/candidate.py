@@ -9,6 +9,7 @@ import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelyard.config.project import Project
@@ -23,6 +24,7 @@ from modelyard.release.provenance import environment_digest, source_digest
 from modelyard.release.score import Example, OnnxModel
 from modelyard.release.signature import Signature
 from modelyard.release.versioning import interface_digest
+from modelyard.training.checkpoints import Checkpoints
 from modelyard.training.params import TrainParams, read_params
 from modelyard.training.split import rows_in
 
@@ -79,9 +81,17 @@ def plan_candidate(project: Project, overrides: Mapping[str, Any]) -> Recipe:
 
 
 def make_candidate(
-    project: Project, snapshot: Snapshot, frame: pd.DataFrame, frame_digest: str, recipe: Recipe
+    project: Project,
+    snapshot: Snapshot,
+    frame: pd.DataFrame,
+    frame_digest: str,
+    recipe: Recipe,
+    *,
+    checkpoints: Path,
 ) -> Candidate:
     """Train on the snapshot's training frame (``frame_digest`` names it), calibrate, export and check.
+
+    The folder ``checkpoints`` belongs to this training alone (``flows.resuming``): one that was interrupted goes on.
 
     Raises:
         EvidenceMissing: there are no rows to learn from.
@@ -92,7 +102,8 @@ def make_candidate(
     from modelyard.training.model import train_model
     from modelyard.training.signature import with_serving_units
 
-    trained = train_model(project, frame, snapshot.window, recipe.params)
+    kept = Checkpoints(checkpoints, recipe.params.checkpoint_seconds, frame_digest)
+    trained = train_model(project, frame, snapshot.window, recipe.params, checkpoints=kept)
     signature = with_serving_units(trained.signature, recipe.serving_units)
     seen = _rows_seen(project, frame, trained)
     onnx, difference = export_onnx(trained, seen.iloc[-CHECKED_ROWS:])

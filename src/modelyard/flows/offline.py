@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
 
 from modelyard.config.project import Project
+from modelyard.core.digest import digest_json
 from modelyard.core.errors import ConfigError, EvidenceMissing, NotFound
 from modelyard.core.records import Release, Snapshot
 from modelyard.core.window import Window, parse_moment
@@ -21,8 +23,9 @@ from modelyard.data.frames import canonical, content_digest, read_parquet, write
 from modelyard.data.source import read_source
 from modelyard.evaluation.evidence import Evidence
 from modelyard.features.join import point_in_time
-from modelyard.flows.candidate import make_candidate, plan_candidate
+from modelyard.flows.candidate import Candidate, make_candidate, plan_candidate
 from modelyard.flows.evaluate import measure_bundles
+from modelyard.flows.resuming import resuming
 from modelyard.flows.snapshot import window_days
 from modelyard.release.bundle import MANIFEST, read_bundle, write_parts
 
@@ -73,9 +76,16 @@ def train(project: Project, taken: Path, joined: Path, out: Path, metrics: Path)
     """Train on the frame and write the bundle to ``out``, with a manifest that no registry knows."""
     made, frame = _snapshot(taken), read_parquet(_made(joined / FRAME, "features"))
     digest = json.loads((joined / "frame.json").read_text())["digest"]
-    candidate = make_candidate(project, made, frame, digest, plan_candidate(project, {}))
+    recipe = plan_candidate(project, {})
+    key = digest_json({"parts": recipe.parts, "snapshot": made.content, "frame": digest})
+    with resuming(out.parent / "checkpoints", key, time.time()) as kept:
+        candidate = make_candidate(project, made, frame, digest, recipe, checkpoints=kept)
+        return _written(made, candidate, out, metrics)
+
+
+def _written(made: Snapshot, candidate: Candidate, out: Path, metrics: Path) -> Release:
     release = Release(
-        model=project.name,
+        model=made.model,
         version=1,
         semver="0.0.0",
         mlflow_run_id="offline",

@@ -1,11 +1,13 @@
 """Trains a model on an admitted snapshot and makes it a release: logged, registered, published, recorded.
 
 A repeated call with the same inputs finds the finished release. One that was interrupted goes on in the same MLflow
-run, and registers no second version: until the ledger has the release, nothing reads what the run left.
+run from its last checkpoint, and registers no second version: until the ledger has the release, nothing reads what the
+run left.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ from modelyard.core.digest import digest_json, short
 from modelyard.core.errors import Conflict
 from modelyard.core.records import AuditEvent, Release, Snapshot
 from modelyard.flows.candidate import Candidate, Recipe, make_candidate, plan_candidate
+from modelyard.flows.resuming import resuming
 from modelyard.ports.platform import Platform
 from modelyard.ports.tracking import Run
 from modelyard.release.bundle import MANIFEST, SIGNED, publish_bundle, write_parts
@@ -68,15 +71,17 @@ def train(
     ``origin`` says what started it (``run``, ``trigger``, ``evidence``) and is kept among the release's parts.
 
     Raises:
+        Unavailable: another process is at work on the very same order.
         Conflict: the snapshot is not valid, is another model's, or holds what was not known at ``as_of``.
         ConfigError: a number or an override is not accepted; there is no key to sign with.
     """
     order = _order(platform, model, snapshot, as_of, reason, author, dict(overrides or {}), run_key, origin or {})
-    found = platform.tracking.find_run(model, RUN_KEY, order.key, finished=False)
-    done = platform.ledger.releases.of_run(found) if found else None
-    with _run(platform, order, found) as run:
-        # Entered even when all is done: a run that was cut off after the ledger's entry is still to be closed.
-        return done or _make(platform, order, run, now or datetime.now(UTC))
+    with resuming(platform.settings.home / "checkpoints" / model, order.key, time.time()) as checkpoints:
+        found = platform.tracking.find_run(model, RUN_KEY, order.key, finished=False)
+        done = platform.ledger.releases.of_run(found) if found else None
+        with _run(platform, order, found) as run:
+            # Entered even when all is done: a run that was cut off after the ledger's entry is still to be closed.
+            return done or _make(platform, order, run, checkpoints, now or datetime.now(UTC))
 
 
 def _order(
@@ -125,11 +130,12 @@ def _run(platform: Platform, order: Order, found: str | None) -> Iterator[Run]:
         yield run
 
 
-def _make(platform: Platform, order: Order, run: Run, now: datetime) -> Release:
+def _make(platform: Platform, order: Order, run: Run, checkpoints: Path, now: datetime) -> Release:
     from modelyard.flows.features import training_frame
 
     frame, frame_digest = training_frame(platform, order.project.name, order.snapshot.content)
-    candidate = make_candidate(order.project, order.snapshot, frame, frame_digest, order.recipe)
+    asked = (order.project, order.snapshot, frame, frame_digest, order.recipe)
+    candidate = make_candidate(*asked, checkpoints=checkpoints)
     with TemporaryDirectory(prefix="modelyard-bundle-") as scratch:
         folder = Path(scratch) / BUNDLE
         digests = write_parts(folder, candidate.files)

@@ -16,6 +16,7 @@ from modelyard.core.window import Window
 from modelyard.release.encode import Tensors, encode, probability
 from modelyard.release.signature import Calibration, Signature
 from modelyard.training.calibrate import fit_platt
+from modelyard.training.checkpoints import Checkpoints
 from modelyard.training.fit import Fitted, Rows, fit, logits
 from modelyard.training.params import TrainParams
 from modelyard.training.signature import learn_signature
@@ -45,9 +46,17 @@ class Trained:
 
 
 def train_model(
-    project: Project, frame: pd.DataFrame, window: Window, params: TrainParams, device: str = ""
+    project: Project,
+    frame: pd.DataFrame,
+    window: Window,
+    params: TrainParams,
+    device: str = "",
+    *,
+    checkpoints: Checkpoints | None = None,
 ) -> Trained:
     """Train on the rows whose outcome is known; the rows of the evaluation days are not looked at.
+
+    With ``checkpoints`` a fit that was interrupted goes on.
 
     Raises:
         EvidenceMissing: the fitting or the validation days have no labelled rows.
@@ -63,7 +72,7 @@ def train_model(
         )
     signature = learn_signature(spec, fit_rows, params)
     train, validation = (encoded(rows, signature, spec.label.column) for rows in (fit_rows, held))
-    fitted = fit(builder(project, signature, params), train, validation, params, device)
+    fitted = fit(builder(project, signature, params), train, validation, params, device, checkpoints=checkpoints)
     calibration = fit_platt(
         logits(fitted.network, validation.feeds),
         validation.label.astype(np.float64),

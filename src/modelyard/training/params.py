@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -17,6 +17,9 @@ class TrainParams(BaseModel):
     The window is cut by time into ``fit | validation | evaluation | settling``. The ``evaluation_days`` are never seen
     by the fitting; the ``validation_days`` before them stop it and fit the calibration. Of the last ``settle_hours``
     only the quickest outcomes are known (late flights have not landed), which would flatter any model: left out.
+
+    ``schedule`` and ``warmup``: see ``training.schedule``. ``checkpoint_seconds`` is how much work an interrupted
+    training may lose.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -29,6 +32,8 @@ class TrainParams(BaseModel):
     patience: int = Field(default=6, ge=1)
     batch_size: int = Field(default=1024, ge=2)
     lr: float = Field(default=0.002, gt=0, le=1)
+    schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
+    warmup: float = Field(default=0.2, ge=0, lt=1)
     weight_decay: float = Field(default=2.0, ge=0)
     dropout: float = Field(default=0.3, ge=0, lt=1)
     hidden: tuple[int, ...] = Field(default=(128, 64), min_length=1)
@@ -37,6 +42,7 @@ class TrainParams(BaseModel):
     calibration_shrinkage: float = Field(default=0.5, ge=0, le=1)
     threshold: float = Field(default=0.5, gt=0, lt=1)
     seed: int = Field(default=0, ge=0)
+    checkpoint_seconds: float = Field(default=30.0, ge=0)
 
     @model_validator(mode="after")
     def _days_fit(self) -> Self:

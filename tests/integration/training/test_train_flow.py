@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -110,7 +111,11 @@ def test_a_repeated_order_is_the_same_release(platform: ConnectedPlatform, first
 
 
 def test_an_interrupted_order_goes_on_in_its_run(
-    platform: ConnectedPlatform, first: Release, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
+    platform: ConnectedPlatform,
+    first: Release,
+    snapshot: Snapshot,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     def cut_off(*_: object) -> str:
         raise KeyboardInterrupt
@@ -123,7 +128,12 @@ def test_an_interrupted_order_goes_on_in_its_run(
     assert len(platform.ledger.releases.history(MODEL)) == before
     versions = platform.tracking.versions(MODEL)
     assert versions[max(versions)]["modelyard.state"] == "unreleased"
-    again = order(platform, snapshot, reason="again")
+    (kept,) = (platform.settings.home / "checkpoints" / MODEL).iterdir()
+    with caplog.at_level(logging.INFO):
+        again = order(platform, snapshot, reason="again")
+    # What was trained is not trained again, and nothing of it is left afterwards.
+    assert "goes on from a checkpoint: epoch 4, batch 0" in caplog.text
+    assert not kept.exists()
     assert (again.version, again.semver) == (max(versions), "1.1.0")
     assert set(platform.tracking.versions(MODEL)) == set(versions)
     # The same rows, numbers and code: the same model, bit by bit.
