@@ -19,7 +19,9 @@ from modelyard.core.window import Window
 from modelyard.drift import governor
 from modelyard.drift.concept import QUALITY
 from modelyard.drift.counts import count
+from modelyard.drift.gain import GAIN_MEASURED
 from modelyard.drift.governor import History, Past, Signals
+from modelyard.drift.importance import weights
 from modelyard.drift.policy import DriftPolicy
 from modelyard.drift.quality import measure_quality
 from modelyard.drift.score import score
@@ -122,6 +124,8 @@ def measure(platform: Platform, model: str, as_of: datetime, policy: DriftPolicy
             subject=champion.digest,
         )
     ]
+    observed = observe(platform, champion, signature, log, policy, as_of)
+    unusual = thresholds.measurements(_looked_at(reference, observed["importance"], policy)) if thresholds else ()
     return Signals(
         model=model,
         champion=champion.digest,
@@ -131,9 +135,9 @@ def measure(platform: Platform, model: str, as_of: datetime, policy: DriftPolicy
         newest_label=_moment(own.loc[own["label"].notna(), "label_at"]),
         requests=current.n,
         quality=tuple(quality),
-        inputs=(*score(reference, current, window=recent, subject=champion.digest), *thresholds),
+        inputs=(*score(reference, current, window=recent, subject=champion.digest), *unusual),
         reference=reference.digest,
-        **observe(platform, champion, signature, log, policy, as_of),
+        **observed,
     )
 
 
@@ -182,15 +186,21 @@ def report(platform: Platform, model: str, as_of: datetime, reference: pd.DataFr
     )
 
 
-def _reference(platform: Platform, champion: Release) -> tuple[Profile, Signature, tuple[Measurement, ...]]:
+def _looked_at(reference: Profile, importance: tuple[Measurement, ...], policy: DriftPolicy) -> list[str]:
+    """The features whose drift asks for a look: for these together the rate of false alarms is kept."""
+    weight, rule = weights(importance), policy.inputs
+    light = {f.removeprefix("feature=") for f, w in weight.items() if w < rule.least_importance}
+    return [name for name in reference.names if name not in light and name not in rule.ignore]
+
+
+def _reference(platform: Platform, champion: Release) -> tuple[Profile, Signature, Thresholds | None]:
     """The champion's profile, its signature, and the thresholds of its features, which an early version may lack."""
     files = read_bundle(platform.ledger.releases.bundle(champion.digest), champion.digest).files
     profile = Profile.from_json(files["profile.json"])
     learnt = Thresholds.from_json(files["thresholds.json"]) if "thresholds.json" in files else None
     if learnt is not None and learnt.bins != profile.bins_digest:
         raise Conflict(f"the thresholds of version {champion.version} are of other bins than its profile")
-    measured = learnt.measurements() if learnt else ()
-    return profile, Signature.from_json(files["signature.json"]), measured
+    return profile, Signature.from_json(files["signature.json"]), learnt
 
 
 def _within(rows: pd.DataFrame, window: Window) -> pd.DataFrame:
@@ -278,7 +288,7 @@ def _row(signals: Signals, decision: Decision, run_key: str, beside: Json) -> Js
         "requests_per_day": next((m.value for m in signals.upstream if m.name == VOLUME), None),
         "parity": {v.check: v.outcome.value for v in decision.verdicts if v.check in parity.CHECKS},
         "psi": psi,
-        "gain": next((m.value for m in reversed(signals.gains)), None),
+        "gain": next((m.value for m in reversed(signals.gains) if m.name == GAIN_MEASURED), None),
         "gains": [m.to_dict() for m in signals.gains],
         "dry_run": beside,
         "psi_max": max((v for v in psi.values() if v is not None), default=None),

@@ -11,7 +11,7 @@ from modelyard.core.profile import Profile, merge
 from modelyard.drift.counts import count
 from modelyard.drift.distances import psi
 from modelyard.drift.edges import fit_bins
-from modelyard.drift.thresholds import fit_thresholds, weekly
+from modelyard.drift.thresholds import FeatureThreshold, Thresholds, fit_thresholds, joint_factor, weekly
 
 
 def week(rng: np.random.Generator, rows: int = 400, shift: float = 0.0) -> pd.DataFrame:
@@ -94,3 +94,101 @@ def test_a_threshold_is_a_measurement_of_its_feature() -> None:
     (measured,) = thresholds.measurements()
     assert (measured.name, measured.slice, measured.n) == ("psi_threshold", "feature=temp", 5)
     assert type(thresholds).from_json(thresholds.to_json()) == thresholds
+
+
+BINS = "sha256:" + "0" * 64
+
+
+def scores(rng: np.random.Generator, weeks: int, features: int, common: float) -> list[list[float]]:
+    """Scores of weeks: skewed, of very different scales, and features of a week move together as far as ``common``."""
+    scale = 10.0 ** np.linspace(-1.5, 0.5, features)
+    shared = rng.normal(0, common, (weeks, 1))
+    table: list[list[float]] = (scale * np.exp(shared + rng.normal(0, 0.7, (weeks, features)))).tolist()
+    return table
+
+
+def fitted(table: list[list[float]], rate: float = 0.1) -> Thresholds:
+    columns = list(zip(*table, strict=True))
+    found = tuple(
+        FeatureThreshold(
+            feature=f"f{i}",
+            value=sorted(c)[min(len(c), int(np.ceil((len(c) + 1) * (1 - rate) - 1e-9))) - 1],
+            false_alarm_rate=rate,
+            weeks=len(c),
+            scores=c,
+        )
+        for i, c in enumerate(columns)
+    )
+    return Thresholds(score="psi", bins=BINS, asked_rate=rate, features=found)
+
+
+def alarms(weeks: int, features: int, common: float, *, joint: bool, runs: int = 400, seed: int = 0) -> float:
+    """In which share of references a new week is above any threshold, though nothing has changed."""
+    rng, found = np.random.default_rng(seed), 0
+    for _ in range(runs):
+        *table, new = scores(rng, weeks + 1, features, common)
+        thresholds = fitted(table)
+        names = [t.feature for t in thresholds.features] if joint else []
+        bounds = [m.value for m in thresholds.measurements(names)]
+        found += any(v > b for v, b in zip(new, bounds, strict=True) if b is not None)
+    return found / runs
+
+
+@pytest.mark.parametrize(
+    ("weeks", "common", "stated"), [(9, 0.0, 0.1), (9, 1.0, 0.1), (12, 0.0, 1 / 13), (19, 0.5, 0.1), (40, 0.5, 0.1)]
+)
+def test_of_thirty_features_together_the_stated_rate_is_kept(weeks: int, common: float, stated: float) -> None:
+    """400 references each; twice the standard error is allowed to either side."""
+    assert alarms(weeks, 30, common, joint=True) == pytest.approx(stated, abs=0.03)
+
+
+def test_without_the_joint_factor_most_weeks_have_an_alarm() -> None:
+    assert alarms(9, 30, 0.0, joint=False, runs=200) > 0.8
+
+
+def test_joint_thresholds_still_find_a_feature_that_has_moved() -> None:
+    rng, found = np.random.default_rng(5), 0
+    for _ in range(100):
+        table = scores(rng, 12, 30, 0.5)
+        thresholds = fitted(table)
+        bounds = thresholds.measurements([t.feature for t in thresholds.features])
+        found += 20 * np.mean([row[3] for row in table]) > (bounds[3].value or 0.0)
+    assert found >= 95
+
+
+def test_the_rate_is_kept_for_whole_profiles_too() -> None:
+    """25 references of 9 weeks and 6 features; 10% are stated, at most 6 alarms are within two and a half errors."""
+    rng, raised = np.random.default_rng(7), 0
+    names = [f"x{i}" for i in range(6)]
+    for _ in range(25):
+        frames = [pd.DataFrame({n: rng.normal(rng.normal(0, 0.3), 1, 150) for n in names}) for _ in range(10)]
+        bins = fit_bins(pd.concat(frames[:9]), numeric=names)
+        weeks = [count(bins, rows) for rows in frames]
+        bounds = fit_thresholds(weeks[:9]).measurements(names)
+        whole = merge(*weeks[:9])
+        new = [psi(whole.feature(n), weeks[9].feature(n)) or 0.0 for n in names]
+        raised += any(v > (b.value or 0.0) for v, b in zip(new, bounds, strict=True))
+    assert raised <= 6
+
+
+def test_the_joint_factor_by_hand() -> None:
+    """Three weeks, two features, a rate of a quarter, then of a half: each week beside the mean of the other two."""
+    weeks: list[list[float | None]] = [[1.0, 0.2], [2.0, None], [6.0, 0.1]]
+    # Ratios: max(1/4, .2/.1) = 2; 2/3.5; max(6/1.5, .1/.2) = 4.
+    assert joint_factor(weeks, 0.25, 0.01) == (4.0, 0.25)
+    assert joint_factor(weeks, 0.5, 0.01) == (2.0, 0.5)
+    # Where nothing ever moved, what is less than the least is nothing.
+    assert joint_factor([[0.0], [0.0], [0.005]], 0.25, 0.01).factor == 0.5
+
+
+def test_a_joint_threshold_says_at_what_rate_and_an_early_version_has_its_own_only() -> None:
+    rng = np.random.default_rng(6)
+    thresholds = fit_thresholds(profiled([week(rng) for _ in range(9)]))
+    (own,), (joint,) = thresholds.measurements(), thresholds.measurements(["temp"])
+    assert own.evidence == ""
+    assert "one of 1 features is above in 10.0% of such windows by chance" in joint.evidence
+    early = thresholds.model_copy(
+        update={"features": tuple(t.model_copy(update={"scores": ()}) for t in thresholds.features)}
+    )
+    assert early.joint(["temp"]) is None
+    assert early.measurements(["temp"]) == (own,)
