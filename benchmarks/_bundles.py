@@ -16,13 +16,17 @@ import numpy as np
 from modelyard.core.digest import digest_bytes, digest_json
 from modelyard.core.records import Release
 from modelyard.ports.fleet import Arm
+from modelyard.release.bundle import SIGNED
 from modelyard.release.signature import Calibration, Input, Signature
+from modelyard.signing.keys import Ed25519Signer
+from modelyard.signing.statement import sign_release
 
 if TYPE_CHECKING:
     from modelyard.training.model import Trained
 
 MODEL, NUMBERS, CATEGORIES, WORDS, WIDE, HIDDEN = "bench", 27, 4, 50, 8, 96
 PATH = f"/v1/models/{MODEL}/predict"
+KEY = Ed25519Signer.make(seed=b"a key for benchmarks and nothing")
 
 
 def graph(seed: int, *, fails: bool = False) -> bytes:
@@ -86,6 +90,11 @@ def signature() -> Signature:
     return Signature(model=MODEL, key="key", inputs=(*numbers, *texts))
 
 
+def trust(home: Path) -> None:
+    """Let a gateway with this home load the benchmarks' bundles."""
+    (home / "trusted-keys.pem").write_text(KEY.trusted().pem())
+
+
 def bundle(folder: Path, version: int, onnx: bytes | None = None, wanted: Signature | None = None) -> Arm:
     """Write a bundle of this version, with weights of its own or the graph that is given; returns its arm.
 
@@ -106,7 +115,8 @@ def bundle(folder: Path, version: int, onnx: bytes | None = None, wanted: Signat
         }
     )  # fmt: skip
     folder.mkdir(parents=True)
-    for name, data in (files | {"manifest.json": release.to_json().encode()}).items():
+    signed = sign_release(release, KEY).to_json().encode()
+    for name, data in (files | {"manifest.json": release.to_json().encode(), SIGNED: signed}).items():
         (folder / name).write_bytes(data)
     return Arm(release=release.digest, version=version, bundle=folder.as_uri())
 

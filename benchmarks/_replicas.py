@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from _bundles import MODEL, row
+from _bundles import MODEL, row, trust
 from _fixtures import Edge, edge_before
 from _servers import HERE, TOKEN, free_port, wait_for
 
@@ -96,6 +96,7 @@ def replicas(folder: Path, slow: dict[int, float] | None = None, number: int = 2
     """Running replicas behind the edge."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "token").write_text(TOKEN)
+    trust(folder)
     made = [Replica(folder, f"gateway-{n}", slow or {}) for n in range(1, number + 1)]
     with ExitStack() as stack:
         for each in made:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import httpx
 import psutil
-from _bundles import MODEL
+from _bundles import MODEL, trust
 
 from modelyard.ports.fleet import Route
 
@@ -94,6 +94,7 @@ def gateway(folder: Path, name: str, route: Route, *, off: bool = False, env: Ma
     home, port = folder / name, free_port()
     home.mkdir()
     (home / "token").write_text(TOKEN)
+    trust(home)
     env = {**env, "MODELYARD_HOME": str(home), "MODELYARD_ADMIN_TOKEN_FILE": str(home / "token")}
     program = [str(HERE / "_peers.py"), "off"] if off else ["-m", "modelyard.serving"]
     command = [sys.executable, *program, "--replica", name, "--port", str(port)]

@@ -10,6 +10,7 @@ from modelyard.cli import (
     data,
     demonstration,
     drift,
+    keys,
     lineage,
     log,
     models,
@@ -39,6 +40,7 @@ app.add_typer(dags.app, name="dags")
 app.add_typer(data.app, name="data")
 app.add_typer(drift.app, name="drift")
 drift.app.command()(replay.replay)
+app.add_typer(keys.app, name="keys")
 app.add_typer(rollouts.app, name="rollout")
 app.add_typer(log.app, name="log")
 app.add_typer(releases.app, name="release")

@@ -17,6 +17,7 @@ from modelyard.runtime.config import RuntimeConfig
 from modelyard.runtime.environment import write_env
 from modelyard.runtime.health import complaint
 from modelyard.runtime.postgres import binaries, init_cluster
+from modelyard.runtime.release_keys import ensure_keys
 from modelyard.runtime.secrets import load_or_make_secrets, read_secrets
 from modelyard.runtime.spec import ProcessSpec, processes, services
 from modelyard.runtime.start import Progress, Starter
@@ -62,6 +63,7 @@ def up(settings: Settings, on_progress: Progress = _silent, only: tuple[str, ...
     binaries()
     with _alone(settings.home):
         config = RuntimeConfig.embedded(settings, load_or_make_secrets(settings.home))
+        ensure_keys(settings)
         specs = _chosen(processes(config), only)
         supervisor = Supervisor(config)
         states = supervisor.states()

@@ -86,6 +86,16 @@ class RuntimeConfig:
         return place / "gateway-admin-token"
 
     @property
+    def signing_key_file(self) -> Path:
+        """The file with the private key that signs releases; gateways do not get it."""
+        return self.settings.signing_key_file if self.kind == "embedded" else Path("/run/secrets/release-signing-key")
+
+    @property
+    def trusted_keys_file(self) -> Path:
+        """The file with the public keys whose signatures count."""
+        return self.settings.trusted_keys_file if self.kind == "embedded" else Path("/run/secrets/trusted-keys")
+
+    @property
     def passwords_file(self) -> Path:
         """The file with the passwords of Airflow's users."""
         return passwords_file(self.home)

@@ -11,12 +11,15 @@ from pathlib import Path
 from modelyard.config.settings import Settings
 from modelyard.runtime.config import Addresses, RuntimeConfig
 from modelyard.runtime.environment import SECRET_NAMES
+from modelyard.runtime.release_keys import key_files
 from modelyard.runtime.secrets import Secrets, load_or_make_secrets, write_private
 from modelyard.runtime.spec import processes
 
 ROOT = Path("/opt/modelyard")
 HOME = Path("/var/lib/modelyard")
 REPLICAS = 2
+IMAGE = "modelyard:${MODELYARD_TAG:-dev}"
+"""As the compose file names it; compose fills in the tag."""
 MORE_SECRETS = ("redis-password", "s3-user", "s3-password")
 FILES = ("postgres-admin", "gateway-admin-token", *MORE_SECRETS)
 """Secrets that programs read from files themselves."""
@@ -32,6 +35,7 @@ def containers_config(secrets: Secrets) -> RuntimeConfig:
         "MODELYARD_ARTIFACTS_URI": "s3://modelyard/releases",
         "MODELYARD_MLFLOW_PUBLIC_URL": "http://localhost:5000",
         "MODELYARD_EDGE_URL": "http://edge:8090",
+        "MODELYARD_CONTAINER_IMAGE": IMAGE,
     }
     addresses = Addresses(
         bind="0.0.0.0",  # noqa: S104  a container's own network; the compose file publishes what is public
@@ -46,7 +50,7 @@ def containers_config(secrets: Secrets) -> RuntimeConfig:
 def write_secret_files(folder: Path) -> list[str]:
     """Make the secret files, or complete them; those that exist keep their values. Returns their names."""
     secrets = load_or_make_secrets(folder / "made", more=MORE_SECRETS)
-    files = {name: secrets[name] for name in FILES}
+    files = {name: secrets[name] for name in FILES} | key_files(folder / "made")
     for spec in processes(containers_config(secrets)):
         files |= {key: value for key, value in spec.env.items() if key in SECRET_NAMES}
     for name, value in files.items():

@@ -59,6 +59,8 @@ def platform_environment(config: RuntimeConfig) -> dict[str, str]:
         "GATEWAY_URLS": ",".join(addresses.gateway_urls),
         "EDGE_URL": settings.edge_url,
         "ADMIN_TOKEN_FILE": config.token_file,
+        "TRUSTED_KEYS_FILE": config.trusted_keys_file,
+        **({"CONTAINER_IMAGE": settings.container_image} if settings.container_image else {}),
     }
     return {
         **{PREFIX + key: str(value) for key, value in ours.items()},
@@ -73,6 +75,11 @@ def platform_environment(config: RuntimeConfig) -> dict[str, str]:
         **(s3_environment(config) if config.kind == "containers" else {}),
         **TELEMETRY_OFF,
     }
+
+
+def signing_environment(config: RuntimeConfig) -> dict[str, str]:
+    """For those who decide and train: where the key is that signs. A gateway only verifies."""
+    return {PREFIX + "SIGNING_KEY_FILE": str(config.signing_key_file)}
 
 
 def s3_environment(config: RuntimeConfig) -> dict[str, str]:
@@ -149,6 +156,7 @@ def environment(config: RuntimeConfig) -> dict[str, str]:
     }
     return {
         **platform_environment(config),
+        **signing_environment(config),
         **airflow_environment(config),
         **{PREFIX + key: str(value) for key, value in ports.items()},
     }

@@ -12,7 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from modelyard.core.errors import ConfigError
 from modelyard.runtime.config import TELEMETRY_OFF, RuntimeConfig
-from modelyard.runtime.environment import airflow_environment, environment, platform_environment, s3_environment
+from modelyard.runtime.environment import (
+    airflow_environment,
+    environment,
+    platform_environment,
+    s3_environment,
+    signing_environment,
+)
 from modelyard.runtime.secrets import DATABASES
 
 
@@ -199,7 +205,7 @@ def _mlflow(config: RuntimeConfig) -> ProcessSpec:
 
 
 def _airflow(config: RuntimeConfig) -> tuple[ProcessSpec, ...]:
-    env = {**airflow_environment(config), **platform_environment(config)}
+    env = {**airflow_environment(config), **platform_environment(config), **signing_environment(config)}
     monitor = f"{config.addresses.url('airflow')}/api/v2/monitor/health"
     api = ProcessSpec(
         name="airflow-api-server",
@@ -267,7 +273,7 @@ def _buckets(config: RuntimeConfig) -> ProcessSpec:
 
 
 def _workers(config: RuntimeConfig) -> tuple[ProcessSpec, ...]:
-    env = {**airflow_environment(config), **platform_environment(config)}
+    env = {**airflow_environment(config), **platform_environment(config), **signing_environment(config)}
     # A GPU does one training at a time.
     return tuple(
         ProcessSpec(

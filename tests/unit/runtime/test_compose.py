@@ -50,8 +50,14 @@ def test_the_same_environment_and_secrets_apart(compose, specs) -> None:
         service = compose["services"][name]
         assert service.get("environment", {}) == {k: v for k, v in spec.env.items() if k not in SECRET_NAMES}, name
         needed = {k for k in spec.env if k in SECRET_NAMES}
-        needed |= {"gateway-admin-token"} if "MODELYARD_ADMIN_TOKEN_FILE" in spec.env else set()
+        needed |= {file.rpartition("/")[2] for key, file in spec.env.items() if file.startswith("/run/secrets/")}
         assert set(service["secrets"]) == needed, name
+
+
+def test_no_gateway_can_sign_a_release(compose, specs) -> None:
+    services = compose["services"].items()
+    signing = {name for name, service in services if "release-signing-key" in service.get("secrets", ())}
+    assert signing == {name for name in specs if name.startswith("airflow-")} - {"airflow-migrate", "airflow-pools"}
 
 
 def test_the_same_order(compose, specs) -> None:
