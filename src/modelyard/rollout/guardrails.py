@@ -29,8 +29,8 @@ class GuardLimits(Value):
     * ``invalid_output``: requests that were answered with a score that is no probability.
     * ``disagreement``: scores that differ by more than ``disagreement_above`` from the champion's for the same row, of
       one row of each request.
-    * ``cpu_time``: calls that use more processor time a row than ``cpu_ms``, and than ``cpu_ratio`` times what the
-      champion used in its warm-up.
+    * ``cpu_time``: seconds (of eight calls or more) whose median call uses more processor time a row than ``cpu_ms``,
+      and than ``cpu_ratio`` times what the champion used in its warm-up.
     * ``memory``: the process has grown by more than ``memory_mb`` MiB by loading the challenger and warming it up.
 
     A guardrail in ``dry_run`` is counted and reported, and never trips.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -17,8 +18,10 @@ Counts = dict[str, dict[str, int]]
 class Guardrails:
     """Charged by the gateway as things happen; ``tripped`` names the first guardrail whose budget is refuted."""
 
-    def __init__(self, limits: GuardLimits, champion_row_s: float = 0.0) -> None:
-        """``champion_row_s`` is the processor time that a row took the champion in its warm-up."""
+    def __init__(
+        self, limits: GuardLimits, champion_row_s: float = 0.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """``champion_row_s`` is the processor time of a row in the champion's warm-up; ``clock`` counts seconds."""
         budgets: dict[Guard, float] = {
             "error_rate": limits.error_budget,
             "latency_slo": limits.latency_budget,
@@ -28,8 +31,8 @@ class Guardrails:
         }
         self.limits = limits
         self.row_s = max(limits.cpu_ms / 1e3, limits.cpu_ratio * champion_row_s)
-        """Processor time a row beyond which a call counts against ``cpu_time``."""
-        self.meter = Meter()
+        """Processor time a row beyond which the median call of a span counts against ``cpu_time``."""
+        self.meter = Meter(clock)
         self.grown_mb: float | None = None
         self.tripped = ""
         self.on_trip: Callable[[Guardrails], None] = lambda _: None
@@ -46,8 +49,9 @@ class Guardrails:
         slow = not failed and seconds * 1e3 > self.limits.latency_slo_ms
         self._charge("error_rate", int(failed), 1)
         self._charge("latency_slo", int(slow), 1)
-        for spent, rows in self.meter.take():
-            self._charge("cpu_time", int(spent > self.row_s * rows), 1)
+        spent = self.meter.take()
+        if spent is not None:
+            self._charge("cpu_time", int(spent > self.row_s), 1)
 
     def loaded(self, grown_mb: float | None) -> None:
         """By how much the process has grown when the challenger was loaded; None where that is not known."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable
 from os import sysconf
 from pathlib import Path
-from time import thread_time
+from statistics import median
+from time import monotonic, thread_time
 
 from modelyard.serving.batcher import Scores
 from modelyard.serving.encoding import Encoded
@@ -14,27 +15,36 @@ from modelyard.serving.trial import Call
 
 _STATM = Path("/proc/self/statm")
 _MOST_CALLS = 10_000
+SPAN_S, SPAN_CALLS = 1.0, 8
+"""Seconds and calls that are charged together, at least."""
 _PAGE = sysconf("SC_PAGE_SIZE")
 
 
 class Meter:
-    """Processor time of calls, noted in the thread that makes them and charged on the event loop.
+    """Processor time of calls, noted in the thread that makes them and charged on the event loop, a second at a time.
 
-    Time of the calling thread, not of the clock: a busy machine is nobody's fault. ONNX Runtime has no threads of its
-    own here (``scorer``), so that all of a call's work is in it.
+    Time of the calling thread, not of the clock, for a busy machine is nobody's fault. Yet cold caches, a page that has
+    to be fetched, or a virtual machine's host that is busy count as the thread's, and make some calls cost many times
+    what they do. So a trial is not a call: it is a span of at least ``SPAN_S`` seconds and ``SPAN_CALLS`` calls, and
+    what is judged is its median call. ONNX Runtime has no threads of its own here (``scorer``), so that all of a call's
+    work is in it.
     """
 
-    def __init__(self) -> None:
-        self._calls: deque[tuple[float, int]] = deque(maxlen=_MOST_CALLS)
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock, self._since = clock, clock()
+        self._calls: deque[float] = deque(maxlen=_MOST_CALLS)
 
     def add(self, seconds: float, rows: int) -> None:
         """One call has come back, raised, or was ended."""
-        self._calls.append((seconds, rows))
+        self._calls.append(seconds / rows)
 
-    def take(self) -> Iterator[tuple[float, int]]:
-        """Seconds and rows of the calls since the last time."""
-        while self._calls:
-            yield self._calls.popleft()
+    def take(self) -> float | None:
+        """Processor seconds a row in the median call of a span, once it is over; None before."""
+        now = self._clock()
+        if now - self._since < SPAN_S or len(self._calls) < SPAN_CALLS:
+            return None
+        self._since = now
+        return median(self._calls.popleft() for _ in range(len(self._calls)))
 
 
 class Metered:

@@ -80,7 +80,7 @@ class Proof:
 class Watchdog:
     """Looks from a thread of its own whether a call has overrun; asleep while there is nothing to watch."""
 
-    def __init__(self, call: Call, limit_s: float = CUT_S, look_s: float = LOOK_S) -> None:
+    def __init__(self, call: Call, limit_s: float, look_s: float = LOOK_S) -> None:
         self._call, self._limit, self._look = call, limit_s, look_s
         self._calls, self._asleep, self._closed = 0, False, False
         self._wake = Event()
@@ -128,7 +128,7 @@ class Trial:
         self._here, there = call(), call()
         self._there, self._limit, self._on_call, self._cpu_s = there, limit_s, on_call, 0.0
         self._waits = 0
-        self.proof, self._watchdog, self._closed = Proof(), Watchdog(self._here), False
+        self.proof, self._watchdog, self._closed = Proof(), Watchdog(self._here, CUT_S), False
         self.thread = ThreadBatcher(self._timed, limit_s=limit_s, on_call=self._told, interrupt=there.interrupt)
 
     def at_once(self, rows: Encoded) -> Scores | None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 import numpy as np
 
 from modelyard.rollout.guardrails import GUARDS, GuardLimits
 from modelyard.serving.guard import Guardrails
+from modelyard.serving.resources import SPAN_CALLS
 
 LIMITS = GuardLimits(alpha=0.005)
 
@@ -76,9 +79,10 @@ def test_processor_time_is_judged_by_row_against_the_larger_of_two_limits() -> N
         (0.001, 0.0029, 1, False),
         (0.001, 0.0031, 1, True),
     ):
-        guard = Guardrails(limits, champion_s)
+        guard = Guardrails(limits, champion_s, count(step=1).__next__)
         for _ in range(50):
-            guard.meter.add(spent, rows)
+            for _ in range(SPAN_CALLS):
+                guard.meter.add(spent, rows)
             guard.call(False, 0.0)
         assert guard.counts["cpu_time"]["trials"] == 50
         assert (guard.tripped == "cpu_time") is tripped
@@ -87,12 +91,33 @@ def test_processor_time_is_judged_by_row_against_the_larger_of_two_limits() -> N
 def test_a_version_within_its_budget_of_processor_time_is_left_alone() -> None:
     tripped = 0
     for seed in range(300):
-        guard, random = Guardrails(LIMITS), np.random.default_rng(seed)
+        guard, random = Guardrails(LIMITS, clock=count(step=1).__next__), np.random.default_rng(seed)
         for hungry in random.random(2000) < 0.05:
-            guard.meter.add(1.0 if hungry else 0.0, 1)
+            for _ in range(SPAN_CALLS):
+                guard.meter.add(1.0 if hungry else 0.0, 1)
             guard.call(False, 0.0)
         tripped += bool(guard.tripped)
     assert tripped <= 3
+
+
+def test_calls_that_a_busy_machine_makes_dear_are_not_the_versions_fault() -> None:
+    """A third of the calls cost a hundred times what they should, several in a row."""
+    now = [0.0]
+    guard = Guardrails(LIMITS.model_copy(update={"cpu_ms": 1.0}), clock=lambda: now[0])
+
+    def ask(calls: int, dear: int) -> None:
+        for call in range(calls):
+            now[0] += 1.0 / calls
+            guard.meter.add(0.01 if call < dear else 0.0001, 1)
+            guard.call(False, 0.0)
+
+    for _ in range(50):
+        ask(calls=90, dear=30)
+    assert guard.counts["cpu_time"]["failures"] == 0
+    assert guard.counts["cpu_time"]["trials"] >= 48
+    for _ in range(400):  # a call each second: a trial takes eight of them
+        ask(calls=1, dear=1)
+    assert guard.tripped == "cpu_time"
 
 
 def test_memory_is_a_limit() -> None:
