@@ -22,19 +22,19 @@ HERE = Path(__file__).parent / "peers"
 LOCK = HERE / "requirements.lock"
 
 
-def environment() -> Path:
-    """The folder of the environment's commands; installs it the first time.
+def environment(lock: Path = LOCK) -> Path:
+    """The folder of the commands of the environment that this lock pins; installs it the first time.
 
     Raises:
         RuntimeError: it cannot be installed; the message is the tool's.
     """
-    folder = ROOT / "var" / "peers" / sha256(LOCK.read_bytes()).hexdigest()[:12]
+    folder = ROOT / "var" / "peers" / sha256(lock.read_bytes()).hexdigest()[:12]
     tools, done = folder / "bin", folder / "installed"
     if not done.exists():
         shutil.rmtree(folder, ignore_errors=True)
-        print("installing the peers' environment (once)", flush=True)
+        print(f"installing the peers' environment of {lock.name} (once)", flush=True)
         uv = [str(Path(sys.executable).with_name("uv")), "pip", "install", "--quiet", "--python", str(tools / "python")]
-        for command in ([sys.executable, "-m", "venv", str(folder)], [*uv, "-r", str(LOCK)]):
+        for command in ([sys.executable, "-m", "venv", str(folder)], [*uv, "-r", str(lock)]):
             ran = subprocess.run(command, capture_output=True, text=True, check=False)
             if ran.returncode:
                 raise RuntimeError(f"{' '.join(command[:4])} ...: {(ran.stderr or ran.stdout).strip()}")
