@@ -40,7 +40,7 @@ def measurements(
         *of_stage(state, states, frame, entered),
         *_loss(state, frame, thresholds),
         *_accuracy(state, frame, thresholds),
-        *feedback.measure(state, frame),
+        *feedback.measure(state, _by_stage(state, frame)),
     ]
 
 

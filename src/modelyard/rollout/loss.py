@@ -85,7 +85,7 @@ def measurements(found: Difference | None, labelled: int, quality: Quality) -> t
     if found is None or found.n < 2 or (found.variance == 0.0 and found.mean != 0.0):
         return (Measurement(name=LOSS, value=None, n=labelled, why=f"{labelled} labelled rows are no evidence yet"),)
     by_rows = robbins_radius(found.n, sqrt(found.variance), 2 * quality.alpha, n_opt=quality.min_rows)
-    radius = _by_blocks(found, by_rows, quality)
+    radius = block_radius(found, by_rows, quality)
     each = {"value": found.mean, "n": found.n, "confidence": 1 - 2 * quality.alpha, "unit": _UNITS[quality.metric]}
     return (
         Measurement.model_validate({"name": LOSS, "evidence": _said(found, quality), **each, **_ends(found, radius)}),
@@ -94,7 +94,8 @@ def measurements(found: Difference | None, labelled: int, quality: Quality) -> t
     )
 
 
-def _by_blocks(found: Difference, by_rows: float, quality: Quality) -> float | None:
+def block_radius(found: Difference, by_rows: float, quality: Quality) -> float | None:
+    """Half the width of the interval by blocks, never less than ``by_rows``; None while blocks are too few for one."""
     if found.blocks < quality.min_blocks:
         return None
     given = {"alpha": 2 * quality.alpha, "correlation": quality.block_correlation}

@@ -9,7 +9,6 @@ from pydantic import Field, model_validator
 
 from modelyard.config.policies import Policy, load_policy
 from modelyard.config.settings import Settings
-from modelyard.rollout.feedback import FeedbackMetric
 from modelyard.rollout.guardrails import Guard, GuardLimits
 
 Strategy = Literal["canary", "blue_green", "shadow", "ab_test"]
@@ -82,6 +81,23 @@ class Quality(Policy):
     def bound(self) -> float:
         """What the upper end must not exceed."""
         return self.margin if self.ask == "non_inferior" else 0.0
+
+
+class FeedbackMetric(Policy):
+    """What is asked of one number that ``model.yaml`` declares under ``feedback``.
+
+    ``non_inferior``: worse by less than ``margin`` (in the number's own unit); ``superior``: better. Both by a
+    confidence sequence of the difference of the means at the one-sided level ``alpha``, which rests on the blocks of
+    ``quality``, from ``min_rows`` numbers of each version on. Worse by more than the margin, for certain, ends the
+    rollout; before there are blocks enough for an interval, worse by ``quality.gross`` times the margin by rows.
+    """
+
+    name: str
+    better: Literal["higher", "lower"]
+    margin: float = Field(gt=0)
+    ask: Literal["non_inferior", "superior"] = "non_inferior"
+    alpha: float = Field(default=0.025, gt=0, lt=0.5)
+    min_rows: int = Field(default=500, ge=100)
 
 
 class Tolerance(Policy):
