@@ -15,10 +15,11 @@ from modelyard.config.project import load_project
 from modelyard.drift.policy import DriftPolicy
 from modelyard.drift.recalibrate import RecalibrationRule, SliceRule
 from modelyard.flows.replay.fits import PROBE, Fits
+from modelyard.flows.replay.guard import Patches
 from modelyard.flows.replay.history import read_past
 from modelyard.flows.replay.policies import Calendar, Governor
 from modelyard.flows.replay.run import TUNED_UNTIL, governed
-from modelyard.flows.replay.simulate import Patches, walk
+from modelyard.flows.replay.simulate import walk
 from modelyard.flows.replay.stream import Stream
 
 MODEL = "flight_delay"

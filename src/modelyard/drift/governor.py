@@ -20,29 +20,27 @@ from modelyard.core.window import Window
 from modelyard.drift.banded import BANDS, due, judge_bands, standing
 from modelyard.drift.bands import Standing
 from modelyard.drift.concept import QUALITY, judge_quality, relative_drops
-from modelyard.drift.cusum import cusum
+from modelyard.drift.gain import GAIN, judge_gain
 from modelyard.drift.importance import note, weights
 from modelyard.drift.operations import OPERATIONS, judge_operations
-from modelyard.drift.policy import DriftPolicy, GainRule, InputRule
+from modelyard.drift.policy import DriftPolicy, InputRule
 from modelyard.drift.upstream import UPSTREAM, judge_upstream
 from modelyard.drift.verdicts import verdict as _verdict
 
 Action = Literal["nothing", "watch", "schedule", "retrain", "page"]
 
-TRAFFIC, LABELS, INPUTS, SHIFT, CALIBRATION, GAIN = "traffic", "labels", "inputs", "shift", "calibration", "gain"
-"""The checks, in the order of the verdicts; ``gain`` only where it was estimated or is what asks for a retraining."""
-
-GAIN_MEASURED = "retraining_gain"
-"""The measurement that ``gain`` is judged by: logloss of an old fit minus that of a newer one, on newer labels."""
+TRAFFIC, LABELS, INPUTS, SHIFT, CALIBRATION = "traffic", "labels", "inputs", "shift", "calibration"
+"""The checks, in the order of the verdicts; ``GAIN`` follows only where it was estimated or is what asks for a
+retraining."""
 
 
 class Signals(Value):
     """Everything that was measured for one check.
 
     ``quality`` holds the measurements of ``drift.quality`` for each window of the policy, newest window first;
-    ``inputs`` those of ``drift.score`` for the newest window; ``gains`` one ``retraining_gain`` for each step since the
-    champion's training, oldest first. ``newest`` is the newest request in the log,
-    ``newest_label`` the newest outcome received, ``trained_until`` the champion's ``as_of``. ``baseline`` is the
+    ``inputs`` those of ``drift.score`` for the newest window; ``gains`` what ``flows.gain`` measured for each step
+    since the champion's training, oldest first. ``newest`` is the newest request in the log, ``newest_label`` the
+    newest outcome received, ``trained_until`` the champion's ``as_of``. ``baseline`` is the
     quality at release, ``slices`` that of now by slice, ``operations`` the latency now and in the baseline,
     ``upstream`` what ``drift.upstream`` measures, ``importance`` one per feature. Where one is empty, nothing is judged
     by it.
@@ -116,7 +114,7 @@ def judge(signals: Signals, history: History, policy: DriftPolicy) -> tuple[Verd
     if signals.champion is None:
         return ()
     checks = (_traffic(signals, policy), _labels(signals, policy), _inputs(signals, policy.inputs))
-    gain = (_gain(signals, policy.gain),) if signals.gains or policy.retrain_on == GAIN else ()
+    gain = (judge_gain(signals.gains, policy.gain),) if signals.gains or policy.retrain_on == GAIN else ()
     decided = (judge_bands(_stands(signals, policy)),) if policy.retrain_on == BANDS else ()
     shift, noted = _shift(signals, policy.inputs), note(signals.importance, policy.inputs.least_importance)
     shift = shift.model_copy(update={"reason": f"{shift.reason}; {noted}"})
@@ -324,23 +322,6 @@ def _calibration(signals: Signals, history: History, policy: DriftPolicy) -> Ver
         return _verdict(CALIBRATION, Outcome.INCONCLUSIVE, f"{reason}surely so: {shown}", *known, condition=bound)
     reason = f"calibration gap within {rule.retrain_above:g}: {shown}"
     return _verdict(CALIBRATION, Outcome.SUCCESSFUL, reason, *known, condition=bound)
-
-
-def _gain(signals: Signals, rule: GainRule) -> Verdict:
-    """Whether the steps since the training, added up, have cost as much as a retraining is held to be worth."""
-    known = [m for m in signals.gains if m.name == GAIN_MEASURED and m.value is not None and m.n >= rule.min_labels]
-    bound = Condition(direction="at_most", bound=rule.retrain_above)
-    if not known:
-        why = next((m.why for m in signals.gains if m.why), f"no step of {rule.step_hours} h with labels since")
-        return _verdict(GAIN, Outcome.INCONCLUSIVE, f"gain from retraining is unknown: {why}", condition=bound)
-    total = cusum(map(_value, known), rule.allowance)[-1]
-    shown = ", ".join(f"{_value(m):+.4f}" for m in known[-4:])
-    of = f"of {len(known)} estimates less {rule.allowance:g} each, the newest {shown}"
-    if bound.holds(total):
-        reason = f"retraining would not have paid yet: {total:.4f} of logloss so far, {rule.retrain_above:g} would be "
-        return _verdict(GAIN, Outcome.SUCCESSFUL, f"{reason}enough ({of})", *known, condition=bound)
-    reason = f"a retraining would have gained {total:.4f} of logloss so far, more than {rule.retrain_above:g} ({of})"
-    return _verdict(GAIN, Outcome.FAILED, reason, *known, condition=bound)
 
 
 def _whole(measured: Measurement, signals: Signals) -> bool:

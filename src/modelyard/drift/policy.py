@@ -65,11 +65,16 @@ class GainRule(Policy):
     is the difference of their losses on the labels that have come since. Retraining is warranted once the gains since
     the champion's training, less an ``allowance`` each, have added up to ``retrain_above`` (Page's cumulative sum):
     then not having retrained has cost as much as a retraining is held to be worth.
+
+    Also, with a ``gap_above``, once the champion's own calibration gaps, one a step, less ``gap_allowance`` each, have
+    added up to it on one side: the cheap model cannot see what is wrong with this champion alone.
     """
 
     step_hours: int = Field(default=168, ge=24)
     allowance: float = Field(default=0.001, ge=0)
     retrain_above: float = Field(default=0.01, gt=0)
+    gap_allowance: float = Field(default=0.02, ge=0)
+    gap_above: float | None = Field(default=None, gt=0)
     min_labels: int = Field(default=1000, ge=30)
 
 

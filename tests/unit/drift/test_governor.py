@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from modelyard.core.verdict import Decision, Measurement, Outcome
 from modelyard.core.window import Window
-from modelyard.drift.governor import CALIBRATION, GAIN, History, Past, Signals, decide
+from modelyard.drift.gain import GAIN
+from modelyard.drift.governor import CALIBRATION, History, Past, Signals, decide
 from modelyard.drift.policy import CalibrationRule, DriftPolicy, GainRule, Restraint, Windows
 
 CHAMPION, NEXT = "sha256:" + "a" * 64, "sha256:" + "b" * 64
@@ -172,6 +173,21 @@ class TestGain:
         assert decision.action == "retrain"
         assert "would have gained 0.0380" in decision.summary
         assert run(0.0, 0.0, 0.0, gains=gains(0.02, 0.02)).action == "nothing"
+
+    @pytest.mark.parametrize("side", [1, -1])
+    def test_gaps_of_its_own_that_add_up_ask_too_where_the_policy_listens(self, side: int) -> None:
+        gaps = tuple(m.model_copy(update={"name": "step_gap"}) for m in gains(*[side * 0.05] * 3))
+        listens = self.POLICY.model_copy(update={"gain": GainRule(gap_allowance=0.02, gap_above=0.08)})
+        decision = run(0.0, 0.0, 0.0, gains=(*gaps, *gains(0.0, 0.0)), policy=listens)
+        assert decision.action == "retrain"
+        assert "calibration gaps since the training add up to 0.090" in decision.summary
+        assert run(0.0, 0.0, 0.0, gains=(*gaps[:2], *gains(0.0)), policy=listens).action == "nothing"
+        assert run(0.0, 0.0, 0.0, gains=(*gaps, *gains(0.0, 0.0)), policy=self.POLICY).action == "nothing"
+
+    def test_gaps_on_few_labels_are_no_evidence(self) -> None:
+        gaps = tuple(m.model_copy(update={"name": "step_gap"}) for m in gains(*[0.5] * 3, n=20))
+        listens = self.POLICY.model_copy(update={"gain": GainRule(gap_above=0.08)})
+        assert run(0.0, 0.0, 0.0, gains=(*gaps, *gains(0.0)), policy=listens).action == "nothing"
 
     def test_it_is_restrained_like_any_other(self) -> None:
         history = History(retraining_open=True)

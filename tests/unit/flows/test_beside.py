@@ -7,7 +7,8 @@ from typing import Any
 
 from modelyard.core.verdict import Measurement
 from modelyard.core.window import Window
-from modelyard.drift.governor import GAIN_MEASURED, History, Past, Signals
+from modelyard.drift.gain import GAIN_MEASURED
+from modelyard.drift.governor import History, Past, Signals
 from modelyard.drift.policy import DriftPolicy
 from modelyard.flows.beside import tried
 

@@ -21,7 +21,7 @@ from modelyard.flows.probe import fit_probe
 
 ROOT = Path(__file__).parents[3]
 TRAINED = datetime(2013, 4, 9, tzinfo=UTC)
-WEEK = timedelta(weeks=1)
+WEEK, HOUR = timedelta(weeks=1), timedelta(hours=1)
 RULE = GainRule()
 CHAMPION = SimpleNamespace(digest="sha256:" + "a" * 64, version=1)
 
@@ -58,11 +58,13 @@ def gain(turned: bool) -> float:
     return found.value
 
 
-def test_only_settled_steps_are_measured_and_the_first_has_no_newer_fit() -> None:
-    assert steps(TRAINED, TRAINED + 2 * WEEK + timedelta(hours=11), RULE, 12) == ()
-    first = Window(start=TRAINED + WEEK, end=TRAINED + 2 * WEEK)
-    assert steps(TRAINED, TRAINED + 2 * WEEK + timedelta(hours=12), RULE, 12) == (first,)
-    assert len(steps(TRAINED, TRAINED + 10 * WEEK, RULE, 12)) == 8
+def test_only_settled_steps_are_measured_and_the_first_has_no_newer_fit(tmp_path: Path) -> None:
+    assert steps(TRAINED, TRAINED + WEEK + timedelta(hours=11), RULE, 12) == ()
+    first = Window(start=TRAINED, end=TRAINED + WEEK)
+    assert steps(TRAINED, TRAINED + WEEK + timedelta(hours=12), RULE, 12) == (first,)
+    assert len(steps(TRAINED, TRAINED + 10 * WEEK, RULE, 12)) == 9
+    platform = Platform(tmp_path, turned=False)
+    assert measure_gains(platform, platform.champion(), RULE, (), TRAINED + WEEK + timedelta(hours=12), 12) == ()
 
 
 def test_a_change_is_a_gain_and_none_is_none() -> None:
@@ -144,3 +146,26 @@ def test_a_log_without_a_feature_is_no_evidence(tmp_path: Path) -> None:
     platform.log = platform.log.drop(columns="temp")
     found = measure_gains(platform, platform.champion(), RULE, (), TRAINED + 3 * WEEK, 12)
     assert [m.why for m in found] == ["the prediction log has no column temp"]
+
+
+def test_gaps_are_of_the_champions_own_answers_and_measured_once(tmp_path: Path) -> None:
+    platform, rule = Platform(tmp_path, turned=False), GainRule(gap_above=0.08)
+    rate = platform.log["label"].mean()
+    platform.log["score"], platform.log["version"] = rate + 0.1, 1
+    platform.log.loc[::2, ["score", "version"]] = [0.9, 2]
+    champion, settled = platform.champion(), TRAINED + 2 * WEEK + timedelta(hours=12)
+    found = measure_gains(platform, champion, rule, (), settled, 12)
+    assert [m.name for m in found] == ["step_gap", "step_gap", "retraining_gain"]
+    assert [m.value for m in found[:2]] == [pytest.approx(0.1, abs=0.05)] * 2
+    assert found[0].window == Window(start=TRAINED, end=TRAINED + WEEK)
+    assert found[0].n == pytest.approx(750, abs=1)
+    reads = platform.reads
+    assert measure_gains(platform, champion, rule, found, settled, 12) == found
+    assert platform.reads == reads
+
+
+def test_a_step_without_an_answer_of_the_champion_has_no_gap(tmp_path: Path) -> None:
+    platform = Platform(tmp_path, turned=False)
+    platform.log = platform.log.assign(score=0.5, version=2)
+    found = measure_gains(platform, platform.champion(), GainRule(gap_above=0.08), (), TRAINED + 8 * 24 * HOUR, 12)
+    assert [(m.value, m.why) for m in found] == [(None, "no answer of this version in these days has an outcome")]

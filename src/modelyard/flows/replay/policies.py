@@ -16,7 +16,8 @@ from modelyard.core.digest import digest_json
 from modelyard.core.verdict import Measurement
 from modelyard.core.window import Window
 from modelyard.drift.cusum import two_sided
-from modelyard.drift.governor import GAIN_MEASURED, History, Past, Signals, decide
+from modelyard.drift.gain import GAIN_MEASURED, GAP_MEASURED
+from modelyard.drift.governor import History, Past, Signals, decide
 from modelyard.drift.policy import DriftPolicy
 from modelyard.drift.quality import measure_quality
 from modelyard.flows.replay.psi import Distances
@@ -153,17 +154,23 @@ class Governor:
     def _gains(self, view: View) -> tuple[Measurement, ...]:
         if self.policy.retrain_on != "gain":
             return ()
-        found = view.gains(self.policy.windows.settle_hours)
+        settle = self.policy.windows.settle_hours
+        found = view.gains(settle)
         new = {(view.fit, week) for week, _, _ in found} - self._seen
         self._seen |= new
         self.probes += len(new)
-        past = view.stream.past
-        return tuple(
-            Measurement(
-                name=GAIN_MEASURED, value=value, n=n, window=Window(start=past.start(week), end=past.start(week + 1))
-            )
-            for week, value, n in found
-        )
+        gaps = () if self.policy.gain.gap_above is None else _by_week(view, GAP_MEASURED, view.gaps(settle))
+        return (*gaps, *_by_week(view, GAIN_MEASURED, found))
+
+
+def _by_week(view: View, name: str, found: list[tuple[int, float, int]]) -> tuple[Measurement, ...]:
+    """Measurements of weeks: each with its value, and the rows that it was measured on."""
+    past = view.stream.past
+    windows = (Window(start=past.start(week), end=past.start(week + 1)) for week, _, _ in found)
+    return tuple(
+        Measurement(name=name, value=value, n=n, window=window)
+        for window, (_, value, n) in zip(windows, found, strict=True)
+    )
 
 
 def _within(rows: pd.DataFrame, window: Window) -> pd.DataFrame:

@@ -7,12 +7,12 @@ numbers were chosen on weeks 6 to 26 (docs/drift-replay.md), and the weeks after
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from modelyard.config.policies import load_policy
-from modelyard.config.project import load_project
+from modelyard.config.project import Project, load_project
 from modelyard.config.settings import Settings
 from modelyard.core.errors import ConfigError
 from modelyard.drift.policy import DriftPolicy
@@ -20,6 +20,7 @@ from modelyard.drift.recalibrate import RecalibrationRule, SliceRule
 from modelyard.flows.replay import summary
 from modelyard.flows.replay.families import FAMILIES, SEEDED
 from modelyard.flows.replay.fits import PROBE, Fits
+from modelyard.flows.replay.guard import Guard, Patches
 from modelyard.flows.replay.history import Past, read_past
 from modelyard.flows.replay.policies import (
     AucDrop,
@@ -31,8 +32,9 @@ from modelyard.flows.replay.policies import (
     Policy,
 )
 from modelyard.flows.replay.psi import Distances
-from modelyard.flows.replay.simulate import Patches, Walk, walk
+from modelyard.flows.replay.simulate import Walk, walk
 from modelyard.flows.replay.stream import Stream
+from modelyard.gates.policy import GatePolicy
 
 STARTS = (14, 18, 20, 24, 28)
 SEEDS = 10
@@ -40,8 +42,20 @@ TUNED_UNTIL = 26
 GAIN = "gain"
 """The rule of ``policies/drift.yaml`` that is replayed as ``governor``, in force or tried beside the one in force."""
 
+GATE = "logloss_not_worse"
+"""The gate of ``policies/gates.yaml`` that a refit must pass here."""
+
 Say = Callable[[str], None]
 Make = Callable[[], Policy]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A policy to be replayed: what makes it, how the model is recalibrated, and what guards its refits."""
+
+    make: Make
+    patches: Patches
+    guard: Guard | None = None
 
 
 @dataclass(frozen=True)
@@ -69,11 +83,12 @@ def replay(settings: Settings, model: str, plan: Plan, say: Say) -> dict[str, An
     fits = Fits(past, settings.home / "replay" / model, say)
     fits.make(_wanted(plan, until))
     rule, slices = RecalibrationRule(), SliceRule()
+    guard = guarded(load_policy(GatePolicy, "gates", settings, model), project)
     walks: dict[summary.Key, list[Walk]] = {}
     for family in plan.families:
         for seed in range(_seeds(plan, family)):
             stream, probe = Stream(fits, family, seed, rule, slices), Stream(fits, PROBE, 0, rule)
-            for name, start, made in _walks(plan, past, policies, stream, probe, until):
+            for name, start, made in _walks(plan, catalogue(policies, _distances(past), guard), stream, probe, until):
                 walks.setdefault((name, family, start), []).append(made)
             say(f"walked: {family}, seed {seed}")
     untouched = TUNED_UNTIL + 1
@@ -85,17 +100,19 @@ def replay(settings: Settings, model: str, plan: Plan, say: Say) -> dict[str, An
         "untouched": {"rows": summary.rows(later, untouched, until), "means": summary.means(later, untouched, until)},
         "policy": policies.digest,
         "data": past.digest,
+        "guard": asdict(guard),
         "recalibration": {"shift": rule.model_dump(), "slices": slices.model_dump()},
     }
 
 
-def catalogue(policies: DriftPolicy, distances: Distances) -> dict[str, tuple[Make, Patches]]:
-    """Every policy by name, with how the model is recalibrated between its refits.
+def catalogue(policies: DriftPolicy, distances: Distances, guard: Guard) -> dict[str, Entry]:
+    """Every policy by name, with how the model is recalibrated between its refits and what guards these.
 
     Raises:
         ConfigError: ``policies/drift.yaml`` has no rule that retrains on the gain, in force or beside.
     """
     ours = governed(policies)
+    gain_alone = ours.model_copy(update={"gain": ours.gain.model_copy(update={"gap_above": None})})
     plain: dict[str, Make] = {
         "static": lambda: Calendar(None),
         "weekly": lambda: Calendar(1),
@@ -107,14 +124,30 @@ def catalogue(policies: DriftPolicy, distances: Distances) -> dict[str, tuple[Ma
     }
     also = ("static", "weekly", "every_4_weeks", "calibration_gap", "gap_cusum")
     return {
-        **{name: (make, "none") for name, make in plain.items()},
-        "governor": (lambda: Governor(ours), "slices"),
-        "governor with one shift": (lambda: Governor(ours), "shift"),
-        "governor without recalibration": (lambda: Governor(ours), "none"),
-        **({} if ours == policies else {"policy in force": (lambda: Governor(policies), "none")}),
-        **{f"{name} + shift": (plain[name], "shift") for name in also},
-        **{f"{name} + slices": (plain[name], "slices") for name in also[:3]},
+        **{name: Entry(make, "none") for name, make in plain.items()},
+        "governor": Entry(lambda: Governor(ours), "slices", guard),
+        "governor with every refit taken": Entry(lambda: Governor(ours), "slices"),
+        "governor on the gain alone": Entry(lambda: Governor(gain_alone), "slices"),
+        "governor with one shift": Entry(lambda: Governor(ours), "shift", guard),
+        "governor without recalibration": Entry(lambda: Governor(ours), "none", guard),
+        **({} if ours == policies else {"policy in force": Entry(lambda: Governor(policies), "none")}),
+        **{f"{name} + shift": Entry(plain[name], "shift") for name in also},
+        **{f"{name} + slices": Entry(plain[name], "slices") for name in also[:3]},
     }
+
+
+def guarded(policy: GatePolicy, project: Project) -> Guard:
+    """The guard of a model's refits: the gate's bound and the days held out are those of the platform.
+
+    Raises:
+        ConfigError: ``policies/gates.yaml`` has no such gate with a condition.
+    """
+    gate = policy.gates.get(GATE)
+    if gate is None or gate.condition is None:
+        raise ConfigError(
+            f"gates.{GATE}", sorted(policy.gates), f"{GATE} with a condition", where="policies/gates.yaml"
+        )
+    return Guard(days=int(project.params["evaluation_days"]), worse_by=gate.condition.bound)
 
 
 def governed(policies: DriftPolicy) -> DriftPolicy:
@@ -127,20 +160,20 @@ def governed(policies: DriftPolicy) -> DriftPolicy:
 
 
 def _walks(
-    plan: Plan, past: Past, policies: DriftPolicy, stream: Stream, probe: Stream, until: int
+    plan: Plan, policies: Mapping[str, Entry], stream: Stream, probe: Stream, until: int
 ) -> Iterator[tuple[str, int, Walk]]:
-    days = float(past.project.params["window_days"])
-    for name, (make, patches) in catalogue(policies, _distances(past, days)).items():
+    for name, entry in policies.items():
         for start in plan.starts:
-            yield name, start, walk(stream, probe, make(), start=start, until=until, patches=patches)
+            span = {"start": start, "until": until}
+            yield name, start, walk(stream, probe, entry.make(), **span, patches=entry.patches, guard=entry.guard)
 
 
 _KNOWN: dict[str, Distances] = {}
 
 
-def _distances(past: Past, days: float) -> Distances:
+def _distances(past: Past) -> Distances:
     """One for all walks: they share most of the pairs."""
-    return _KNOWN.setdefault(past.digest, Distances(past, days))
+    return _KNOWN.setdefault(past.digest, Distances(past, float(past.project.params["window_days"])))
 
 
 def _wanted(plan: Plan, until: int) -> list[tuple[str, int, int]]:

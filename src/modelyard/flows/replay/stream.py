@@ -20,6 +20,9 @@ from modelyard.flows.replay.history import Floats, Past
 DAY = np.timedelta64(1, "D")
 HOUR = np.timedelta64(1, "h")
 
+DAYS = 7
+"""Of a week."""
+
 
 @dataclass
 class Stream:
@@ -51,10 +54,18 @@ class Stream:
             raise ValueError(f"row {first} lies before row {begin}, the first that the fit of week {fit} forecasts")
         return self.logits(fit)[first - begin : last - begin]
 
+    def at(self, fit: int, places: npt.NDArray[np.int64]) -> Floats:
+        """The logits of these rows by the fit of a week."""
+        return self.logits(fit)[places - self.fits.begin(fit)]
+
+    def moved(self, shift: float | Floats, places: npt.NDArray[np.int64]) -> float | Floats:
+        """What a recalibration adds to the logits of these rows; by one shift, or by those of slices."""
+        return shift if isinstance(shift, float) else shift[self.past.columns[places]].sum(axis=1)
+
     def loss(self, fit: int, day: int, shift: float | Floats) -> tuple[float, int]:
         """The sum of the logloss over the rows of a day, and their number; by one shift, or by those of slices."""
         first, last = self.day(day), self.day(day + 1)
-        moved = shift if isinstance(shift, float) else shift[self.past.columns[first:last]].sum(axis=1)
+        moved = self.moved(shift, np.arange(first, last))
         return logloss(self.rows(fit, first, last) + moved, self.past.label[first:last]), last - first
 
     def day(self, day: int) -> int:
@@ -79,7 +90,7 @@ class Stream:
         days = min(rule.lookback_days, day - 7 * fit + rule.lead_days)
         places = self.known(fit, now, days, rule.settle_hours)
         age = (now - self.past.asked[places]) / DAY
-        logit = self.logits(fit)[places - self.fits.begin(fit)]
+        logit = self.at(fit, places)
         before = self._shifts.get((fit, day - 1), 0.0)
         return fit_shift(logit, self.past.label[places], weights(age, rule.half_life_days), rule.prior_rows, before)
 
@@ -96,7 +107,7 @@ class Stream:
         age = (now - self.past.asked[places]) / DAY
         prior = np.full(int(self.past.columns.max()) + 1, rule.prior_rows)
         prior[0] = rule.shared_prior_rows
-        logit, label = self.logits(fit)[places - self.fits.begin(fit)], self.past.label[places]
+        logit, label = self.at(fit, places), self.past.label[places]
         before = self._slices.get((fit, week - 1))
         return fit_slices(logit, self.past.columns[places], label, weights(age, rule.half_life_days), prior, before)
 
@@ -143,16 +154,33 @@ class View:
 
         The gain is the logloss of the probe fitted when the champion was, minus that of the newer one.
         """
-        past, now = self.stream.past, self.stream.past.boundary(self.week)
         found = []
         for week in range(self.fit + 1, self.week):
-            end = min(past.boundary(week + 1), now - settle_hours * HOUR)
-            places = np.arange(past.first(week), int(np.searchsorted(past.asked, end)))
-            places = places[past.known[places] <= now]
-            old, new = (self.probe.logits(f)[places - self.probe.fits.begin(f)] for f in (self.fit, week))
-            label = past.label[places]
+            places = self._settled(week, settle_hours)
+            old, new = (self.probe.at(f, places) for f in (self.fit, week))
+            label = self.stream.past.label[places]
             found.append((week, (logloss(old, label) - logloss(new, label)) / max(len(places), 1), len(places)))
         return found
+
+    def gaps(self, settle_hours: int = 12) -> list[tuple[int, float, int]]:
+        """For each whole week since the training: the week, the model's mean answer minus the observed rate, its rows.
+
+        The answers are the model's own, before any recalibration.
+        """
+        found = []
+        for week in range(self.fit, self.week):
+            places = self._settled(week, settle_hours)
+            score = 1 / (1 + np.exp(-self.stream.at(self.fit, places)))
+            gap = (score - self.stream.past.label[places]).sum() / max(len(places), 1)
+            found.append((week, float(gap), len(places)))
+        return found
+
+    def _settled(self, week: int, settle_hours: int) -> npt.NDArray[np.int64]:
+        """Places of the rows of a week whose outcome is known and settled now."""
+        past, now = self.stream.past, self.stream.past.boundary(self.week)
+        end = min(past.boundary(week + 1), now - settle_hours * HOUR)
+        places = np.arange(past.first(week), int(np.searchsorted(past.asked, end)))
+        return places[past.known[places] <= now]
 
 
 def logloss(logit: Floats, label: Floats) -> float:

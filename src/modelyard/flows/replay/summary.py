@@ -41,7 +41,7 @@ def means(walks: Mapping[Key, Sequence[Walk]], first: int, until: int) -> list[d
     return found
 
 
-_NUMBERS = ("refits", "recalibrations", "probes", "logloss", "excess_over_weekly")
+_NUMBERS = ("refits", "turned_down", "backs", "recalibrations", "probes", "logloss", "excess_over_weekly")
 
 
 def _most(keys: Sequence[Key], walks: Mapping[Key, Sequence[Walk]]) -> int:
@@ -61,6 +61,8 @@ def _row(key: Key, walks: Mapping[Key, Sequence[Walk]], first: int, until: int) 
         "seeds": len(mine),
         "weeks": f"{max(start, first)}-{until}",
         "refits": float(np.mean([len(w.refits) for w in mine])),
+        "turned_down": float(np.mean([len(w.turned_down) for w in mine])),
+        "backs": float(np.mean([len(w.backs) for w in mine])),
         "recalibrations": float(np.mean([w.recalibrations for w in mine])),
         "probes": float(np.mean([w.probes for w in mine])),
         "logloss": float(ours.sum() / n.sum()),
