@@ -112,6 +112,36 @@ def attestations(release: Name, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def reproduce(release: Name, as_json: AsJson = False) -> None:
+    """Make a release again from what its manifest names and compare, on the CPU bit by bit; exits with 1 if it differs.
+
+    Nothing is recorded, in MLflow or elsewhere. Takes as long as the training did.
+
+    Example: modelyard release reproduce flight_delay@champion
+    """
+    from modelyard.flows.reproduce import reproduce as again
+
+    with reported():
+        here = platform()
+        found = again(here, flows.get(here, release))
+        if as_json:
+            emit_json({**found.to_dict(), "same": found.same})
+        else:
+            rows = [(c.what, _shown(c.recorded), _shown(c.rebuilt), c.why or c.result) for c in found.results]
+            emit_table(f"{short(found.release)} made again ({found.device})", ("what", "recorded", "now", "result"),
+                       rows, empty="")  # fmt: skip
+            other = [(c.what, _shown(c.recorded), _shown(c.rebuilt)) for c in found.inputs if c.result == "differs"]
+            emit_table("What it is made from", ("what", "recorded", "now"), other, empty="All of it is as recorded.")
+            console.print("It comes out the same." if found.same else "It does not come out the same.")
+        if not found.same:
+            raise typer.Exit(1)
+
+
+def _shown(value: str) -> str:
+    return short(value) if value.startswith("sha256:") else value
+
+
+@app.command()
 def diff(before: Name, after: Name, as_json: AsJson = False) -> None:
     """Say what changed from one release to another: data, features, code, numbers, overrides, signature.
 

@@ -105,6 +105,7 @@ class ModelSpec(_Spec):
     """``model.yaml``.
 
     ``entities`` maps each join key of the views to the column of the source (and of the request) that holds it.
+    ``owner`` answers for releases, ``rollback_owner`` (by default the same) decides on the way back.
     ``feedback`` names the numbers that clients may report beside the label.
     ``feature_builder`` makes the views' rows: ``(rows, after, until) -> {view: table}`` gives all with
     ``after < event_timestamp <= until`` (``after`` None: from the first on) from rows that go back ``lookback_days``.
@@ -113,6 +114,7 @@ class ModelSpec(_Spec):
     name: ModelName
     description: str
     owner: str
+    rollback_owner: str = ""
     source: SourceSpec
     entities: dict[Name, str] = Field(default_factory=dict)
     label: LabelSpec

@@ -38,7 +38,7 @@ class Snapshot(Value):
 
 @total_ordering
 class SemVer(Value):
-    """A semantic version: major for architecture or signature, minor for retraining, patch for recalibration.
+    """A semantic version: major for architecture or signature, minor for retraining, patch for the same weights.
 
     >>> str(SemVer.parse("1.2.3").bump("minor"))
     '1.3.0'
@@ -77,7 +77,9 @@ class Release(Value):
     """The release manifest: everything that changes behaviour, by digest. Its own digest names the release.
 
     ``files`` maps each file of the bundle (``model.onnx``, ``signature.json``, ...) to its digest. ``parts`` names the
-    rest (``dataset``, ``training_frame``, ``feature_service``, ``params``, ``policies``, ``environment``, ...).
+    rest (``dataset``, ``training_frame``, ``feature_service``, ``params``, ``environment``, ``release_owner``,
+    ``policy_gates``, ...; docs/releases.md lists them). A part that a later version of the platform adds changes no
+    digest of an earlier release.
     """
 
     model: ModelName

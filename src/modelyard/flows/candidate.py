@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelyard.config.project import Project
-from modelyard.core.digest import digest_json
+from modelyard.core.digest import canonical_json, digest_json
 from modelyard.core.errors import ConfigError
 from modelyard.core.profile import SCORE
 from modelyard.core.records import Snapshot
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from modelyard.training.model import Trained
 
 OVERRIDES = ("params", "serving_units")
+PARAMS = "params.json"
+"""The file of the bundle with the numbers of the training, as ``params.yaml`` and the overrides gave them."""
 EXAMPLE_ROWS = 5
 CHECKED_ROWS = 512
 
@@ -113,6 +115,7 @@ def make_candidate(
         "signature.json": _json(signature),
         "calibration.json": _json(trained.calibration),
         "example.json": _json(example_of(signature, trained, onnx, seen)),
+        PARAMS: canonical_json(recipe.params.model_dump(mode="json")),
         **_reference(project, trained, seen),
     }
     parts = recipe.parts | {

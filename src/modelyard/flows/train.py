@@ -21,6 +21,7 @@ from modelyard.core.digest import digest_json, short
 from modelyard.core.errors import Conflict
 from modelyard.core.records import AuditEvent, Release, Snapshot
 from modelyard.flows.candidate import Candidate, Recipe, make_candidate, plan_candidate
+from modelyard.flows.manifest import surrounding_parts
 from modelyard.flows.resuming import resuming
 from modelyard.ports.platform import Platform
 from modelyard.ports.tracking import Run
@@ -193,7 +194,7 @@ def _release(
     return Release(
         model=model,
         version=version,
-        semver=str(next_version(candidate.parts, base, [r.semver for r in history])),
+        semver=str(next_version(candidate.parts, digests, base, [r.semver for r in history])),
         mlflow_run_id=run_id,
         code_commit=code_commit(platform.settings.root),
         created_at=now,
@@ -203,10 +204,15 @@ def _release(
         snapshot=order.snapshot.content,
         dvc_md5=order.snapshot.dvc_md5,
         files=digests,
-        parts=order.origin | candidate.parts | {"dataset": order.snapshot.content, "run_key": order.key},
+        parts=order.origin | _parts(platform, order, candidate),
         metrics=candidate.metrics,
         overrides=order.overrides,
     )
+
+
+def _parts(platform: Platform, order: Order, candidate: Candidate) -> dict[str, str]:
+    own = {"dataset": order.snapshot.content, "run_key": order.key, "device": candidate.trained.fitted.device}
+    return candidate.parts | surrounding_parts(platform.settings, order.project, candidate.parts) | own
 
 
 def _record(platform: Platform, order: Order, release: Release, uri: str) -> None:

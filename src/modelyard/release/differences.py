@@ -17,7 +17,7 @@ Area = Literal[
     "origin", "other",
 ]  # fmt: skip
 Content = Mapping[str, bytes]
-"""Files of a bundle by name; ``signature.json`` and ``calibration.json`` are looked into."""
+"""Files of a bundle by name; ``signature.json``, ``calibration.json`` and ``params.json`` are looked into."""
 
 _PARTS: dict[str, tuple[Area, str]] = {
     "dataset": ("data", "the dataset"),
@@ -32,6 +32,19 @@ _PARTS: dict[str, tuple[Area, str]] = {
     "params": ("params", "the numbers of the training"),
     "architecture": ("model", "the network's architecture"),
     "interface": ("signature", "the interface that callers see"),
+    "release_owner": ("policies", "who answers for releases"),
+    "rollback_owner": ("policies", "who decides on the way back"),
+    "configuration": ("policies", "the configuration as a whole (model.yaml, numbers, policies, profile)"),
+    "profile": ("policies", "the profile"),
+    "policy_drift": ("policies", "the policy on drift"),
+    "policy_gates": ("policies", "the policy of the gates"),
+    "policy_governance": ("policies", "the policy of governance"),
+    "policy_parity": ("policies", "the policy on parity"),
+    "policy_rollout": ("policies", "the policy of rollouts"),
+    "rollout_plan": ("policies", "the plan of the rollout"),
+    "container_image": ("code", "the container image that made it"),
+    "device": ("code", "the device that it was trained on"),
+    "evaluation_set": ("data", "the evaluation set"),
     "run": ("origin", "the run that made it"),
     "trigger": ("origin", "what started it"),
     "evidence": ("origin", "the evidence that started it"),
@@ -51,7 +64,9 @@ _FIELDS: dict[str, tuple[Area, str]] = {
     "model": ("other", "the model"),
     "schema_version": ("other", "the form of the manifest"),
 }
-_OPENED: dict[str, Area] = {"signature.json": "signature", "calibration.json": "calibration"}
+_OPENED: dict[str, Area] = {
+    "signature.json": "signature", "calibration.json": "calibration", "params.json": "params",
+}  # fmt: skip
 
 
 class Change(Value):

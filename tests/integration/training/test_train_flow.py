@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from fixtures.database import PostgresServer
+from fixtures.keys import TRUST, write_keys
 from fixtures.tiny_project import MODEL, WINDOW, write_tiny
 
 from modelyard.core.digest import short
@@ -21,6 +22,7 @@ from modelyard.core.records import Release, Snapshot
 from modelyard.flows import ingest, registry
 from modelyard.flows.evaluate import evaluate, read_evidence
 from modelyard.flows.releases import diff, verify
+from modelyard.flows.reproduce import reproduce
 from modelyard.flows.snapshot import take
 from modelyard.flows.train import train
 from modelyard.release.bundle import read_bundle
@@ -42,6 +44,7 @@ def platform(
     engine = connect(database)
     migrate(engine)
     settings = write_tiny(tmp_path_factory.mktemp("tiny"))
+    write_keys(settings.home)
     yield ConnectedPlatform(settings.model_copy(update={"database_url": database, "mlflow_uri": mlflow_uri}))
     engine.dispose()
 
@@ -74,8 +77,52 @@ def test_a_release_is_recorded_with_everything_that_made_it(
     assert {"params", "training_frame", "environment", "architecture", "evaluation_window"} <= set(first.parts)
     assert set(first.files) == {
         "model.onnx", "weights.safetensors", "signature.json", "calibration.json", "example.json", "profile.json",
-        "thresholds.json",
+        "thresholds.json", "params.json",
     }  # fmt: skip
+    assert {
+        "release_owner": "tests",
+        "rollback_owner": "tests",
+        "container_image": "none",
+        "device": "cpu",
+    }.items() <= (first.parts.items())
+    assert {"configuration", "evaluation_set", "profile"} <= set(first.parts)
+
+
+def test_it_is_signed_where_it_lies_and_in_mlflow(
+    platform: ConnectedPlatform, first: Release, mlflow_uri: str, tmp_path: Path
+) -> None:
+    from mlflow.artifacts import download_artifacts
+
+    assert verify(platform, first.digest).faults == ()
+    kept = download_artifacts(f"runs:/{first.mlflow_run_id}/bundle", dst_path=str(tmp_path), tracking_uri=mlflow_uri)
+    assert read_bundle(Path(kept).as_uri(), trust=TRUST).release == first
+
+
+def test_it_is_made_again_to_the_last_bit(platform: ConnectedPlatform, first: Release) -> None:
+    before = len(platform.tracking.versions(MODEL))
+    found = reproduce(platform, first)
+    assert {c.what: c.result for c in found.results} == dict.fromkeys([*first.files, *first.metrics], "same")
+    assert [c.what for c in found.inputs if c.result != "same"] == []
+    assert found.same
+    assert len(platform.tracking.versions(MODEL)) == before
+
+
+def test_with_other_numbers_in_params_yaml_it_is_made_by_its_own(
+    platform: ConnectedPlatform, first: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And with another seed in the place of its own it comes out otherwise, which is told."""
+    file = platform.settings.params
+    kept = file.read_text()
+    try:
+        file.write_text(kept.replace("seed: 3", "seed: 4"))
+        assert reproduce(platform, first).same
+        monkeypatch.setattr("modelyard.flows.reproduce.PARAMS", "none.json")  # as in a release from before
+        found = reproduce(platform, first)
+    finally:
+        file.write_text(kept)
+    assert not found.same
+    assert "params" in [c.what for c in found.inputs if c.result == "differs"]
+    assert "weights.safetensors" in [c.what for c in found.results if c.result == "differs"]
 
 
 def test_the_published_bundle_is_whole_and_answers_its_example(platform: ConnectedPlatform, first: Release) -> None:
@@ -134,7 +181,7 @@ def test_an_interrupted_order_goes_on_in_its_run(
     # What was trained is not trained again, and nothing of it is left afterwards.
     assert "goes on from a checkpoint: epoch 4, batch 0" in caplog.text
     assert not kept.exists()
-    assert (again.version, again.semver) == (max(versions), "1.1.0")
+    assert (again.version, again.semver) == (max(versions), "1.0.1")
     assert set(platform.tracking.versions(MODEL)) == set(versions)
     # The same rows, numbers and code: the same model, bit by bit.
     assert again.files == first.files
