@@ -55,6 +55,12 @@ class TrackingContract:
             again.tags({"more": "said"})
         assert tracking.find_run(model, RUN_KEY, "k") == run.id
 
+    def test_the_steps_of_a_metric_are_known(self, tracking: Tracking, model: str) -> None:
+        with tracking.start(model, "steps", {}) as run:
+            assert run.steps("loss") == frozenset()
+            run.metrics([("loss", 0.5, 1), ("loss", 0.4, 2), ("other", 0.4, 3)])
+            assert run.steps("loss") == {1, 2}
+
     def test_metrics_params_dataset_and_files_are_kept(self, tracking: Tracking, model: str, bundle: Path) -> None:
         frame = pd.DataFrame({"n": [1.0, 2.0], "text": ["a", None]})
         with tracking.start(model, "full", {}) as run:

@@ -67,6 +67,10 @@ class MlflowRun:
             for part in _parts([Metric(n, float(v), now, s) for n, v, s in listed], METRICS_AT_ONCE):
                 self._client.log_batch(self._id, metrics=part)
 
+    def steps(self, name: str) -> frozenset[int]:
+        with answers():
+            return frozenset(metric.step for metric in self._client.get_metric_history(self._id, name))
+
     def tags(self, values: Mapping[str, str]) -> None:
         from mlflow.entities import RunTag
 

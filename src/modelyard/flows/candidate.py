@@ -27,6 +27,7 @@ from modelyard.release.versioning import interface_digest
 from modelyard.training.checkpoints import Checkpoints
 from modelyard.training.params import TrainParams, read_params
 from modelyard.training.split import rows_in
+from modelyard.training.watch import Watch
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,6 +91,7 @@ def make_candidate(
     recipe: Recipe,
     *,
     checkpoints: Path,
+    watch: Watch | None = None,
 ) -> Candidate:
     """Train on the snapshot's training frame (``frame_digest`` names it), calibrate, export and check.
 
@@ -105,7 +107,7 @@ def make_candidate(
     from modelyard.training.signature import with_serving_units
 
     kept = Checkpoints(checkpoints, recipe.params.checkpoint_seconds, frame_digest)
-    trained = train_model(project, frame, snapshot.window, recipe.params, checkpoints=kept)
+    trained = train_model(project, frame, snapshot.window, recipe.params, checkpoints=kept, watch=watch)
     signature = with_serving_units(trained.signature, recipe.serving_units)
     seen = _rows_seen(project, frame, trained)
     onnx, difference = export_onnx(trained, seen.iloc[-CHECKED_ROWS:])

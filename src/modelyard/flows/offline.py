@@ -28,6 +28,7 @@ from modelyard.flows.evaluate import measure_bundles
 from modelyard.flows.resuming import resuming
 from modelyard.flows.snapshot import window_days
 from modelyard.release.bundle import MANIFEST, read_bundle, write_parts
+from modelyard.training.watch import Bar
 
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 ROWS, SNAPSHOT, FRAME = "rows.parquet", "snapshot.json", "frame.parquet"
@@ -79,7 +80,7 @@ def train(project: Project, taken: Path, joined: Path, out: Path, metrics: Path)
     recipe = plan_candidate(project, {})
     key = digest_json({"parts": recipe.parts, "snapshot": made.content, "frame": digest})
     with resuming(out.parent / "checkpoints", key, time.time()) as kept:
-        candidate = make_candidate(project, made, frame, digest, recipe, checkpoints=kept)
+        candidate = make_candidate(project, made, frame, digest, recipe, checkpoints=kept, watch=Bar())
         return _written(made, candidate, out, metrics)
 
 

@@ -23,12 +23,14 @@ from modelyard.core.records import AuditEvent, Release, Snapshot
 from modelyard.flows.candidate import Candidate, Recipe, make_candidate, plan_candidate
 from modelyard.flows.manifest import surrounding_parts
 from modelyard.flows.resuming import resuming
+from modelyard.flows.training_log import RunLog
 from modelyard.ports.platform import Platform
 from modelyard.ports.tracking import Run
 from modelyard.release.bundle import MANIFEST, SIGNED, publish_bundle, write_parts
 from modelyard.release.provenance import code_commit, environment
 from modelyard.release.versioning import next_version
 from modelyard.signing.statement import sign_release
+from modelyard.training.watch import All, Bar
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -136,7 +138,9 @@ def _make(platform: Platform, order: Order, run: Run, checkpoints: Path, now: da
 
     frame, frame_digest = training_frame(platform, order.project.name, order.snapshot.content)
     asked = (order.project, order.snapshot, frame, frame_digest, order.recipe)
-    candidate = make_candidate(*asked, checkpoints=checkpoints)
+    log = RunLog(run)
+    candidate = make_candidate(*asked, checkpoints=checkpoints, watch=All(log, Bar()))
+    log.flush()
     with TemporaryDirectory(prefix="modelyard-bundle-") as scratch:
         folder = Path(scratch) / BUNDLE
         digests = write_parts(folder, candidate.files)
@@ -158,7 +162,6 @@ def _log(order: Order, run: Run, candidate: Candidate, frame: pd.DataFrame, scra
     run.params(order.recipe.params.model_dump(mode="json") | {"device": trained.fitted.device})
     run.tags({f"modelyard.part.{name}": digest for name, digest in candidate.parts.items()})
     history = trained.fitted.history
-    run.metrics([(name, value, h.epoch) for h in history for name, value in _curve(h).items()])
     run.metrics([(name, value, 0) for name, value in candidate.metrics.items()])
     snapshot = order.snapshot
     run.dataset(frame, name=f"{spec.name} snapshot", digest=snapshot.dvc_md5, source=snapshot.path, context="training")
@@ -173,10 +176,6 @@ def _log(order: Order, run: Run, candidate: Candidate, frame: pd.DataFrame, scra
     written.mkdir()
     (written / "requirements.txt").write_text(environment())
     run.folder(written, "environment")
-
-
-def _curve(epoch: Any) -> dict[str, float]:
-    return {"fit_loss": epoch.fit_loss, "validation_loss": epoch.validation_loss, "lr": epoch.lr}
 
 
 def _release(

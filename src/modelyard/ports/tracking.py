@@ -23,6 +23,9 @@ class Run(Protocol):
     def metrics(self, rows: Iterable[tuple[str, float, int]]) -> None:
         """Log (name, value, step) in one batch; non-finite values are refused."""
 
+    def steps(self, name: str) -> frozenset[int]:
+        """The steps at which a metric has been logged."""
+
     def tags(self, values: Mapping[str, str]) -> None:
         """Set tags."""
 

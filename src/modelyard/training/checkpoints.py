@@ -44,8 +44,8 @@ class Checkpoints:
     def __init__(
         self, folder: Path, every_seconds: float, subject: str = "", clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.subject = subject
-        self._folder, self._every, self._clock = folder, every_seconds, clock
+        self.folder, self.subject = folder, subject
+        self._every, self._clock = every_seconds, clock
         self._last = clock()
 
     def due(self) -> bool:
@@ -61,10 +61,10 @@ class Checkpoints:
         from safetensors.torch import save
 
         content = bytes(save(dict(state.tensors), metadata={_FACTS: json.dumps(state.facts)}))
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         before = self._files()
         number = 1 + (_number(before[-1]) if before else 0)
-        path = self._folder / f"{number:08d}-{hashlib.sha256(content).hexdigest()}{SUFFIX}"
+        path = self.folder / f"{number:08d}-{hashlib.sha256(content).hexdigest()}{SUFFIX}"
         _write(path, content)
         for old in before[: len(before) + 1 - KEPT]:
             old.unlink(missing_ok=True)
@@ -83,10 +83,10 @@ class Checkpoints:
 
     def clear(self) -> None:
         """Remove them all: the training has ended."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _files(self) -> list[Path]:
-        return sorted(self._folder.glob(f"[0-9]*-*{SUFFIX}"))
+        return sorted(self.folder.glob(f"[0-9]*-*{SUFFIX}"))
 
 
 def _number(path: Path) -> int:

@@ -12,8 +12,11 @@ import numpy.typing as npt
 
 from modelyard.release.encode import Tensors
 from modelyard.training.checkpoints import Checkpoints
-from modelyard.training.loop import Epoch, Loop
+from modelyard.training.loop import Loop
 from modelyard.training.params import TrainParams
+from modelyard.training.placing import place
+from modelyard.training.ranks import Ranks
+from modelyard.training.watch import Epoch, Watch
 
 Build = Callable[[Any], Any]
 
@@ -54,6 +57,8 @@ def fit(
     device: str = "",
     *,
     checkpoints: Checkpoints | None = None,
+    watch: Watch | None = None,
+    ranks: Ranks | None = None,
 ) -> Fitted:
     """Fit with AdamW; keep the epoch with the least loss on the later rows.
 
@@ -69,16 +74,16 @@ def fit(
     import torch
 
     device = device or choose_device()
-    with _one_thread(device), torch.random.fork_rng(devices=[0] if device == "cuda" else []):
+    with _one_thread(device), torch.random.fork_rng(devices=[torch.cuda.current_device()] if device == "cuda" else []):
         torch.manual_seed(params.seed)
         model = network()
         model.adapt(
             torch.from_numpy(train.feeds["numeric"]) if "numeric" in train.feeds else torch.empty(len(train), 0)
         )
         model = model.to(device)
-        loop = Loop(model, _to(train, device), _to(validation, device), params, checkpoints=checkpoints)
-        at = loop.run()
-    return Fitted(network=model.cpu().eval(), history=tuple(at.history), best=at.best, device=device)
+        fitting, held = (place(rows.feeds, rows.label, device) for rows in (train, validation))
+        at = Loop(model, fitting, held, params, checkpoints=checkpoints, watch=watch, ranks=ranks).run()
+    return Fitted(network=model.cpu().eval(), history=tuple(at.history), best=at.best, device=at.device)
 
 
 def logits(model: Any, feeds: Tensors) -> npt.NDArray[np.float64]:
@@ -88,13 +93,6 @@ def logits(model: Any, feeds: Tensors) -> npt.NDArray[np.float64]:
     with torch.no_grad():
         out = model(**{name: torch.from_numpy(array) for name, array in feeds.items()})
     return np.asarray(out.numpy(), dtype=np.float64)
-
-
-def _to(rows: Rows, device: str) -> tuple[dict[str, Any], Any]:
-    import torch
-
-    feeds = {name: torch.from_numpy(array).to(device) for name, array in rows.feeds.items()}
-    return feeds, torch.from_numpy(rows.label).to(device)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +14,15 @@ from modelyard.core.errors import EvidenceMissing
 from modelyard.core.window import Window
 from modelyard.release.encode import Tensors, encode, probability
 from modelyard.release.signature import Calibration, Signature
+from modelyard.training.build import builder
 from modelyard.training.calibrate import fit_platt
 from modelyard.training.checkpoints import Checkpoints
 from modelyard.training.fit import Fitted, Rows, fit, logits
 from modelyard.training.params import TrainParams
 from modelyard.training.signature import learn_signature
 from modelyard.training.split import Split, cut, rows_in
+from modelyard.training.together import Job, fit_together, processes_of
+from modelyard.training.watch import Watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +55,16 @@ def train_model(
     device: str = "",
     *,
     checkpoints: Checkpoints | None = None,
+    watch: Watch | None = None,
 ) -> Trained:
     """Train on the rows whose outcome is known; the rows of the evaluation days are not looked at.
 
-    With ``checkpoints`` a fit that was interrupted goes on.
+    With ``checkpoints`` a fit that was interrupted goes on, and one by several processes is possible.
 
     Raises:
         EvidenceMissing: the fitting or the validation days have no labelled rows.
         ConfigError: the frame lacks a feature, or the window is too short.
+        Unavailable: of several processes one ended.
     """
     spec, split = project.spec, cut(window, params)
     labelled = frame[frame[spec.label.column].notna()]
@@ -72,7 +76,11 @@ def train_model(
         )
     signature = learn_signature(spec, fit_rows, params)
     train, validation = (encoded(rows, signature, spec.label.column) for rows in (fit_rows, held))
-    fitted = fit(builder(project, signature, params), train, validation, params, device, checkpoints=checkpoints)
+    build = builder(project, signature, params)
+    if checkpoints and (processes := processes_of(params, device)) > 1:
+        fit_together(Job(project.folder, signature, params, device), train, validation, processes, checkpoints)
+    # After processes have fitted it together, the finished training is in the newest checkpoint.
+    fitted = fit(build, train, validation, params, device, checkpoints=checkpoints, watch=watch)
     calibration = fit_platt(
         logits(fitted.network, validation.feeds),
         validation.label.astype(np.float64),
@@ -87,22 +95,6 @@ def encoded(rows: pd.DataFrame, signature: Signature, label: str) -> Rows:
     """The rows as tensors, with their labels."""
     feeds: Tensors = encode({i.name: rows[i.name] for i in signature.inputs}, signature, units="model")
     return Rows(feeds, rows[label].to_numpy(dtype=np.float32))
-
-
-def builder(project: Project, signature: Signature, params: TrainParams) -> Callable[[], Any]:
-    """What builds the untrained network: the project's own ``network``, or the standard one."""
-    from modelyard.training import network as standard
-
-    shape = standard.Shape(
-        numeric=len(signature.numeric),
-        missing=tuple(place for place, i in enumerate(signature.numeric) if i.nullable),
-        vocabularies=tuple(len(i.vocabulary) + 1 for i in signature.categorical),
-        hidden=params.hidden,
-        embedding=params.embedding,
-        dropout=params.dropout,
-    )
-    build = project.code(project.spec.network) if project.spec.network else standard.build
-    return lambda: build(shape)
 
 
 def _logloss(logit: npt.NDArray[np.float64], label: npt.NDArray[np.float32]) -> float:

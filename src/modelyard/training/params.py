@@ -18,8 +18,10 @@ class TrainParams(BaseModel):
     by the fitting; the ``validation_days`` before them stop it and fit the calibration. Of the last ``settle_hours``
     only the quickest outcomes are known (late flights have not landed), which would flatter any model: left out.
 
-    ``schedule`` and ``warmup``: see ``training.schedule``. ``checkpoint_seconds`` is how much work an interrupted
-    training may lose.
+    ``schedule`` and ``warmup``: see ``training.schedule``. A step's gradient is that of ``batch_size`` rows, taken
+    ``micro_batch`` rows at a time (0: all at once). ``precision`` ``auto`` is bfloat16 on GPUs that have it, else
+    float32. ``compiled`` is a backend of ``torch.compile``. ``processes`` fit together (0: one for each GPU, one on the
+    CPU). ``checkpoint_seconds`` is how much work an interrupted training may lose.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,6 +44,10 @@ class TrainParams(BaseModel):
     calibration_shrinkage: float = Field(default=0.5, ge=0, le=1)
     threshold: float = Field(default=0.5, gt=0, lt=1)
     seed: int = Field(default=0, ge=0)
+    micro_batch: int = Field(default=0, ge=0)
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    compiled: Literal["off", "inductor", "aot_eager"] = "off"
+    processes: int = Field(default=0, ge=0, le=64)
     checkpoint_seconds: float = Field(default=30.0, ge=0)
 
     @model_validator(mode="after")

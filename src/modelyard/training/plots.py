@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from modelyard.training.loop import Epoch
+from modelyard.training.watch import Epoch
 
 Floats = npt.NDArray[np.float64]
 SIZE = (6.4, 4.4)
