@@ -10,9 +10,9 @@ the reference has not seen is no false alarm: then the threshold is passed with 
 
 Of many features one or another is above its own in most weeks. Looked at together they therefore have ``Joint``
 thresholds: each feature's mean score over the weeks, times one factor. Of each week the largest ratio of a score to
-that feature's mean over the other weeks is taken, and the same rank of these ratios is the factor (the maximum statistic
-of Westfall and Young 1993, "Resampling-Based Multiple Testing", by the rank argument above). Features that move
-together cost no more than one of them.
+that feature's mean over the other weeks is taken, and the same rank of these ratios is the factor (the maximum
+statistic of Westfall and Young 1993, "Resampling-Based Multiple Testing", by the rank argument above). Features that
+move together cost no more than one of them.
 """
 
 from __future__ import annotations

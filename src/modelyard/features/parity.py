@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydantic import Field
@@ -41,15 +41,28 @@ class FeatureParity(Value):
 
     ``differing``: both sides have a value and they do not agree, or only the served side has one (it was served past
     its time to live, or from nowhere). ``not_served``: only the offline side has one. ``both_missing``: neither has.
-    ``example`` is the first difference, for a person.
+    ``example`` is the first difference, for a person. ``absent`` names the side that has no such feature at all, which
+    is no way of being alike; then nothing was counted.
     """
 
     name: str
     n: int = Field(ge=0)
-    differing: int = Field(ge=0)
-    not_served: int = Field(ge=0)
-    both_missing: int = Field(ge=0)
+    differing: int = Field(default=0, ge=0)
+    not_served: int = Field(default=0, ge=0)
+    both_missing: int = Field(default=0, ge=0)
     example: str = ""
+    absent: Literal["", "served", "offline", "served and offline"] = ""
+
+    @property
+    def known(self) -> int:
+        """Rows in which either side has a value: what is missing on both says nothing of whether they agree."""
+        return 0 if self.absent else self.n - self.both_missing
+
+
+def absent(name: str, served: pd.DataFrame, offline: pd.DataFrame) -> FeatureParity:
+    """A feature that one of the frames, or both, does not have."""
+    sides = [side for side, frame in (("served", served), ("offline", offline)) if name not in frame]
+    return FeatureParity.model_validate({"name": name, "n": len(served), "absent": " and ".join(sides)})
 
 
 def compare(

@@ -7,8 +7,9 @@ So a request can be compared once its outcome is known, and one whose row never 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from modelyard.config.policies import load_policy
 from modelyard.config.project import Project, load_project
@@ -17,9 +18,11 @@ from modelyard.core.records import Incident, Release
 from modelyard.core.verdict import Condition, Decision, Measurement, Outcome, Severity, Verdict, worst
 from modelyard.core.window import Window
 from modelyard.data.source import landing_zone
-from modelyard.features.parity import FeatureParity, ParityPolicy, compare
+from modelyard.features.parity import FeatureParity, ParityPolicy, absent, compare
 from modelyard.flows import features
 from modelyard.ports.platform import Platform
+from modelyard.release.bundle import read_bundle
+from modelyard.release.signature import Signature
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,12 +49,17 @@ def measure(platform: Platform, model: str, as_of: datetime) -> tuple[tuple[Verd
     own = log[log["version"] == champion.version]
     sample = own.iloc[:0] if rows.empty else _sample(own, policy.sample)
     served, landed = (sample, rows) if sample.empty else _matched(project, sample, rows)
-    found: tuple[FeatureParity, ...] = ()
-    if len(served) >= policy.min_rows:
-        features.build(platform, model, as_of)
-        offline = platform.features.training_frame(project, landed)
-        found = _compare(project, served, offline, policy)
-    return _verdicts(found, len(served), len(sample), window, champion.digest, policy), found
+    if len(served) < policy.min_rows:
+        why = f"{len(served)} of {len(sample)} sampled requests of {window} have landed; {policy.min_rows} are needed"
+        return tuple(_nothing(name, Outcome.INCONCLUSIVE, why) for name in CHECKS), ()
+    features.build(platform, model, as_of)
+    offline = platform.features.training_frame(project, landed)
+    views = _views(platform, champion)
+    found = _compare(project, served, offline, policy, views)
+    seen = f"{len(served)} of {len(sample)} sampled requests could be compared"
+    about = {"window": window, "subject": champion.digest}
+    verdicts = (_parity(found, views, policy.max_differing, seen, about), _freshness(found, policy, seen, about))
+    return verdicts, found
 
 
 def check(platform: Platform, model: str, as_of: datetime, *, now: datetime | None = None) -> Decision | None:
@@ -170,64 +178,82 @@ def _matched(project: Project, sample: pd.DataFrame, rows: pd.DataFrame) -> tupl
     return served, landed.assign(**{source.event_time: served["event_time"]})
 
 
+def _views(platform: Platform, champion: Release) -> dict[str, str]:
+    """The features that the champion reads from views, each with its view."""
+    bundle = read_bundle(platform.ledger.releases.bundle(champion.digest), champion.digest)
+    inputs = Signature.from_json(bundle.files["signature.json"]).inputs
+    return {i.name: i.source for i in inputs if i.source != "request"}
+
+
 def _compare(
-    project: Project, served: pd.DataFrame, offline: pd.DataFrame, policy: ParityPolicy
+    project: Project, served: pd.DataFrame, offline: pd.DataFrame, policy: ParityPolicy, views: Mapping[str, str]
 ) -> tuple[FeatureParity, ...]:
-    """Every feature that both sides have: the views' own, and those of the request that the source knows too."""
+    """Every feature that both sides have: the views' own, and those of the request that the source knows too. A view's
+    feature that the champion reads and a side lacks is among them as ``absent``."""
     both = [name for name in project.spec.features if name in served.columns and name in offline.columns]
     kinds = {name: project.spec.features[name].kind for name in both}
     numeric = [name for name in both if kinds[name] == "numeric"]
     categorical = [name for name in both if kinds[name] != "numeric"]
-    return compare(served, offline, numeric=numeric, categorical=categorical, policy=policy)
+    found = compare(served, offline, numeric=numeric, categorical=categorical, policy=policy)
+    return (*found, *(absent(name, served, offline) for name in views if name not in both))
 
 
-def _verdicts(
-    found: tuple[FeatureParity, ...], n: int, sampled: int, window: Window, subject: str, policy: ParityPolicy
-) -> tuple[Verdict, ...]:
-    bounds = {PARITY: ("differing", policy.max_differing), NOT_SERVED: ("not_served", policy.max_not_served)}
-    if not found:
-        why = f"{n} of {sampled} sampled requests of {window} have landed; {policy.min_rows} are needed"
-        return tuple(
-            Verdict(
-                check=check,
-                outcome=Outcome.INCONCLUSIVE,
-                reason=why,
-                measurements=(Measurement(name=what, value=None, n=n, window=window, subject=subject, why=why),),
-                category="parity",
-            )
-            for check, (what, _) in bounds.items()
-        )
-    return tuple(
-        _verdict(check, what, bound, found, n, sampled, window, subject) for check, (what, bound) in bounds.items()
-    )
-
-
-def _verdict(
-    check: str,
-    what: str,
-    bound: float,
-    found: tuple[FeatureParity, ...],
-    n: int,
-    sampled: int,
-    window: Window,
-    subject: str,
+def _parity(
+    found: tuple[FeatureParity, ...], views: Mapping[str, str], bound: float, seen: str, about: dict[str, Any]
 ) -> Verdict:
-    shares = {f.name: getattr(f, what) / f.n for f in found}
-    beyond = [f for f in found if shares[f.name] > bound]
-    words = {"differing": "differ between serving and training", "not_served": "were not served though they were known"}
-    told = "; ".join(f"{f.name}: {shares[f.name]:.1%} {words[what]} (for instance {f.example})" for f in beyond)
-    compared = f"{n} of {sampled} sampled requests could be compared"
+    """Failed where values differ, or a side has no such feature; inconclusive where nothing of a view has any value."""
+    lost = [f"{f.name}: no such feature {f.absent}" for f in found if f.absent]
+    wrong = [*lost, *_beyond(found, "differing", bound, "differ between serving and training")]
+    known = {views[f.name] for f in found if f.name in views and f.known}
+    empty = [f"nothing of view {v} has a value on either side" for v in dict.fromkeys(views.values()) if v not in known]
+    silent = [f.name for f in found if not f.absent and not f.known]
+    missing = sum(f.both_missing for f in found)
+    told = f"{missing} of {sum(f.n for f in found if not f.absent)} values are missing on both sides"
+    told += f" (all of {', '.join(silent)})" if silent else ""
+    fine = f"no feature beyond {bound:.1%} of values that differ between serving and training"
+    outcome = Outcome.FAILED if wrong else Outcome.INCONCLUSIVE if empty else Outcome.SUCCESSFUL
+    counted = tuple(
+        Measurement(name="both_missing", value=f.both_missing, n=f.n, slice=f"feature={f.name}", **about)
+        for f in found
+        if f.both_missing
+    )
+    reason = "; ".join([*(wrong or ([] if empty else [fine])), *empty, told, seen])
+    return _verdict(PARITY, outcome, reason, bound, (*_shares(found, "differing", about), *counted))
+
+
+def _freshness(found: tuple[FeatureParity, ...], policy: ParityPolicy, seen: str, about: dict[str, Any]) -> Verdict:
+    bound, words = policy.max_not_served, "were not served though they were known"
+    late = _beyond(found, "not_served", bound, words)
+    lost = [f"{f.name} is unknown: no such feature {f.absent}" for f in found if f.absent]
+    outcome = Outcome.FAILED if late else Outcome.INCONCLUSIVE if lost else Outcome.SUCCESSFUL
+    fine = [] if late or lost else [f"no feature beyond {bound:.1%} of values that {words}"]
+    reason = "; ".join([*late, *lost, *fine, seen])
+    return _verdict(NOT_SERVED, outcome, reason, bound, _shares(found, "not_served", about))
+
+
+def _beyond(found: tuple[FeatureParity, ...], what: str, bound: float, words: str) -> list[str]:
+    shares = ((f, getattr(f, what) / f.known) for f in found if f.known)
+    return [f"{f.name}: {share:.1%} {words} (for instance {f.example})" for f, share in shares if share > bound]
+
+
+def _shares(found: tuple[FeatureParity, ...], what: str, about: dict[str, Any]) -> tuple[Measurement, ...]:
+    """Of the rows in which either side has a value."""
+    made = []
+    for f in found:
+        share = getattr(f, what) / f.known if f.known else None
+        why = f"no such feature {f.absent}" if f.absent else "missing on both sides in every row"
+        where = f"feature={f.name}"
+        made.append(Measurement(name=what, value=share, n=f.known, slice=where, why="" if f.known else why, **about))
+    return tuple(made)
+
+
+def _verdict(check: str, outcome: Outcome, reason: str, bound: float, measured: tuple[Measurement, ...]) -> Verdict:
     return Verdict(
         check=check,
-        outcome=Outcome.FAILED if beyond else Outcome.SUCCESSFUL,
+        outcome=outcome,
         severity=Severity.BLOCKER,
-        reason=f"{told}; {compared}"
-        if beyond
-        else f"no feature beyond {bound:.1%} of values that {words[what]}; {compared}",
+        reason=reason,
         condition=Condition(direction="at_most", bound=bound),
-        measurements=tuple(
-            Measurement(name=what, value=share, n=n, slice=f"feature={name}", window=window, subject=subject)
-            for name, share in shares.items()
-        ),
+        measurements=measured,
         category="parity",
     )

@@ -81,10 +81,28 @@ def platform(flights: ConnectedPlatform) -> Here:
     return here
 
 
+class Without:
+    """The offline store, as it would be had a column never had a value."""
+
+    def __init__(self, store: Any, column: str) -> None:
+        self.store, self._column = store, column
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.store, name)
+
+    def training_frame(self, project: Project, rows: pd.DataFrame) -> pd.DataFrame:
+        frame: pd.DataFrame = self.store.training_frame(project, rows)
+        return frame.assign(**{self._column: np.nan})
+
+
 def compared(platform: Here, log: pd.DataFrame, as_of: datetime = AS_OF + DAY) -> dict[str, Verdict]:
     platform.predictions.rows = log
     verdicts, _ = parity.measure(platform, MODEL, as_of)  # type: ignore[arg-type]
     return {v.check: v for v in verdicts}
+
+
+def different(verdict: Verdict) -> set[str]:
+    return {m.slice for m in verdict.measurements if m.name == "differing" and m.value}
 
 
 Served = tuple[pd.DataFrame, pd.DataFrame]
@@ -93,9 +111,10 @@ Served = tuple[pd.DataFrame, pd.DataFrame]
 def test_what_was_streamed_in_time_agrees(platform: Here, served: Served, project: Project) -> None:
     found = compared(platform, served[0])
     assert {v.outcome for v in found.values()} == {Outcome.SUCCESSFUL}, [v.reason for v in found.values()]
-    slices = {m.slice.removeprefix("feature=") for m in found["parity"].measurements}
-    assert set(project.spec.of(source="weather")) | {"plane_age", "carrier", "sched_minute"} <= slices
-    assert all(m.value == 0 and m.n >= 150 for m in found["parity"].measurements)
+    differing = [m for m in found["parity"].measurements if m.name == "differing"]
+    slices = {m.slice.removeprefix("feature=") for m in differing if m.n >= 150}
+    assert set(project.spec.of(source="weather")) - {"wind_gust"} | {"plane_age", "carrier", "sched_minute"} <= slices
+    assert {m.value for m in differing if m.n} == {0}
 
 
 @pytest.mark.parametrize(("feature", "shift"), [("route_rate_7d", 0.02), ("temp", 1.0), ("sched_minute", 60.0)])
@@ -103,14 +122,13 @@ def test_a_shifted_feature_is_named_and_no_other(platform: Here, served: Served,
     found = compared(platform, served[0].assign(**{feature: served[0][feature] + np.float32(shift)}))
     assert found["parity"].outcome is Outcome.FAILED
     assert found["parity"].reason.startswith(f"{feature}: ")
-    wrong = {m.slice for m in found["parity"].measurements if m.value}
-    assert wrong == {f"feature={feature}"}
+    assert different(found["parity"]) == {f"feature={feature}"}
     assert found["feature_freshness"].outcome is Outcome.SUCCESSFUL
 
 
 def test_another_category_is_a_difference(platform: Here, served: Served) -> None:
     found = compared(platform, served[0].assign(origin="JFK"))
-    assert {m.slice for m in found["parity"].measurements if m.value} == {"feature=origin"}
+    assert different(found["parity"]) == {"feature=origin"}
 
 
 def test_a_store_that_nobody_writes_is_seen(platform: Here, served: Served) -> None:
@@ -122,6 +140,27 @@ def test_a_store_that_nobody_writes_is_seen(platform: Here, served: Served) -> N
     assert {"network_rate_2h", "origin_delay_2h"} <= late
     assert "plane_age" not in late
     assert "served nothing, offline" in found["feature_freshness"].reason
+
+
+def test_a_feature_that_the_log_does_not_have_is_no_agreement(platform: Here, served: Served) -> None:
+    found = compared(platform, served[0].drop(columns="temp"))
+    assert found["parity"].outcome is Outcome.FAILED
+    assert found["parity"].reason.startswith("temp: no such feature served")
+    assert found["feature_freshness"].outcome is Outcome.INCONCLUSIVE
+
+
+def test_what_is_missing_on_both_sides_is_counted_and_is_no_agreement(platform: Here, served: Served) -> None:
+    """The champion of this test reads the weather's temperature alone: nothing of its view is known then."""
+    log = served[0].assign(temp=np.float32(np.nan))
+    platform.features = Without(platform.features, "temp")  # type: ignore[attr-defined]
+    try:
+        found = compared(platform, log)
+    finally:
+        platform.features = platform.features.store  # type: ignore[attr-defined]
+    assert found["parity"].outcome is Outcome.INCONCLUSIVE
+    assert found["parity"].reason.startswith("nothing of view weather has a value on either side")
+    (counted,) = (m for m in found["parity"].measurements if (m.name, m.slice) == ("both_missing", "feature=temp"))
+    assert counted.value == counted.n >= 150
 
 
 def test_few_requests_are_no_evidence(platform: Here, served: Served) -> None:
