@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelyard.config.project import Project, load_project
-from modelyard.core.errors import ConfigError, Conflict, EvidenceMissing, ModelyardError
+from modelyard.core.errors import Conflict, EvidenceMissing, ModelyardError
 from modelyard.core.profile import Profile
 from modelyard.core.records import Snapshot
 from modelyard.core.verdict import Condition, Measurement, Outcome, Severity, Verdict
@@ -20,6 +19,7 @@ from modelyard.ports.platform import Platform
 from modelyard.release.bundle import read_bundle
 from modelyard.validation.contract import DISTRIBUTION, FRESH, PLATFORM_RULES, REFERS, VOLUME, Contract
 from modelyard.validation.infer import propose, written
+from modelyard.validation.tables import file_values, values_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,28 +99,10 @@ def _as(rule: Rule, kind: str, arguments: dict[str, Any]) -> Rule:
 
 def _referred(platform: Platform, project: Project, snapshot: Snapshot, table: str, key: str) -> set[Any]:
     """The values of a column of a feature view as built for the snapshot, or of a file in the model's folder."""
-    import pandas as pd
-
-    if table in project.spec.feature_views:
-        features.build(platform, project.name, snapshot.as_of)
-        path = platform.settings.home / "features" / project.name / f"{table}.parquet"
-    else:
-        path = (project.folder / table).resolve()
-        inside = path.is_relative_to(project.folder.resolve())
-        if not inside or not path.is_file() or path.suffix not in (".csv", ".parquet"):
-            accepted = [*project.spec.feature_views, "a CSV or Parquet file in the model's folder"]
-            raise ConfigError("table", table, accepted, where=str(project.folder))
-    column = _column(path, key)
-    return set(pd.unique(column.dropna()).tolist())
-
-
-def _column(path: Path, key: str) -> pd.Series:
-    import pandas as pd
-
-    if path.suffix == ".parquet":
-        return pd.read_parquet(path, columns=[key])[key]
-    # As text, as keys are: 007 is not 7, and NA is a country.
-    return pd.read_csv(path, usecols=[key], dtype=str, keep_default_na=False)[key]
+    if table not in project.spec.feature_views:
+        return file_values(project.folder, table, key, project.spec.feature_views)
+    features.build(platform, project.name, snapshot.as_of)
+    return values_of(platform.settings.home / "features" / project.name / f"{table}.parquet", key)
 
 
 def _no_champion(rule: Rule, snapshot: Snapshot) -> Verdict:

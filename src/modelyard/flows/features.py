@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -23,12 +24,18 @@ from modelyard.data.source import landing_zone
 from modelyard.features.rolling import full_hours
 from modelyard.flows.snapshot import read_valid
 from modelyard.ports.platform import Platform
+from modelyard.validation.landed import LandedRules, Sound
 
+_log = logging.getLogger(__name__)
 _HOUR = timedelta(hours=1)
+_SOUND = "_sound"
 
 
 def build(platform: Platform, model: str, as_of: datetime) -> dict[str, int]:
     """Rebuild the offline rows of all views from what had landed by ``as_of``; returns how many there are, by view.
+
+    Rows that break the contract by themselves are left out (``validation.landed``); how many, and by which rule, is
+    logged and kept in ``built.json`` (``left_out``).
 
     Never forgets: where a later moment was built already, up to that one. Rows are stamped with the moment from which
     they hold, so later ones change nothing of an earlier point-in-time join. Does nothing when nothing has changed.
@@ -45,8 +52,8 @@ def build(platform: Platform, model: str, as_of: datetime) -> dict[str, int]:
         built = _built(folder / "built.json")
         moment = max(as_of, parse_moment(built["moment"])) if built else as_of
         wanted = {"moment": moment.isoformat(), "landing": zone.version(), "code": project.code_digest}
-        if not built or wanted != {key: built[key] for key in wanted}:
-            built = wanted | {"rows": _rebuild(platform, project, zone, moment)}
+        if not built or "left_out" not in built or wanted != {key: built[key] for key in wanted}:
+            built = wanted | _rebuild(platform, project, zone, moment)
             write_text(json.dumps(built, indent=2), folder / "built.json")
     return dict(built["rows"])
 
@@ -56,14 +63,35 @@ def _built(path: Path) -> dict[str, Any]:
     return found
 
 
-def _rebuild(platform: Platform, project: Project, zone: LandingZone, moment: datetime) -> dict[str, int]:
+def _rebuild(platform: Platform, project: Project, zone: LandingZone, moment: datetime) -> dict[str, Any]:
+    """``rows`` by view, and ``left_out``: how many landed rows the views are made without, and by which rules."""
     rows = zone.read(None, moment)
     if rows.empty:
         raise EvidenceMissing(f"nothing of {project.name} had landed by {moment.isoformat()}: no views to build")
-    tables: dict[str, pd.DataFrame] = project.code(project.spec.feature_builder)(rows, None, moment)
+    sound = _rules(project).judge(rows)
+    _tell(project, sound, len(rows))
+    if not sound.keep.any():
+        raise EvidenceMissing(
+            f"all {len(rows)} landed rows of {project.name} break its contract: no views to build ({sound.broken})"
+        )
+    kept = rows[sound.keep].reset_index(drop=True)
+    tables: dict[str, pd.DataFrame] = project.code(project.spec.feature_builder)(kept, None, moment)
     for view in project.spec.views:
         platform.features.write_offline(project, view, tables[view])
-    return {view: len(tables[view]) for view in project.spec.views}
+    left_out = {"rows": sound.left_out, "by_rule": sound.broken, "not_applied": sound.not_applied}
+    return {"rows": {view: len(tables[view]) for view in project.spec.views}, "left_out": left_out}
+
+
+def _rules(project: Project) -> LandedRules:
+    return LandedRules(project.folder, tuple(project.spec.feature_views))
+
+
+def _tell(project: Project, sound: Sound, rows: int) -> None:
+    if sound.left_out:
+        by_rule = ", ".join(f"{rule}: {n}" for rule, n in sound.broken.items())
+        _log.warning("%s: features are made without %d of %d rows (%s)", project.name, sound.left_out, rows, by_rule)
+    for rule, why in sound.not_applied.items():
+        _log.warning("%s: rows that break %s are in its features: %s", project.name, rule, why)
 
 
 def materialize(platform: Platform, model: str, as_of: datetime) -> int:
@@ -82,7 +110,8 @@ def stream(platform: Platform, model: str, start: datetime, end: datetime) -> It
     project = load_project(model, platform.settings)
     if not project.spec.views:
         return
-    recent = _Recent(landing_zone(project, platform.settings), timedelta(days=project.spec.lookback_days))
+    lookback = timedelta(days=project.spec.lookback_days)
+    recent = _Recent(landing_zone(project, platform.settings), lookback, _rules(project))
     for hour in full_hours(pd.Timestamp(start), pd.Timestamp(end)):
         moment = hour.to_pydatetime()
         rows = recent.until(moment)
@@ -93,10 +122,11 @@ def stream(platform: Platform, model: str, start: datetime, end: datetime) -> It
 
 
 class _Recent:
-    """The landed rows that the newest hour looks back on; each is read from disk once."""
+    """The landed rows that the newest hour looks back on, without those that break the contract; each is read from disk
+    and judged once."""
 
-    def __init__(self, zone: LandingZone, length: timedelta) -> None:
-        self._zone, self._length = zone, length + _HOUR
+    def __init__(self, zone: LandingZone, length: timedelta, rules: LandedRules) -> None:
+        self._zone, self._length, self._rules = zone, length + _HOUR, rules
         self._rows = pd.DataFrame()
         self._until: datetime | None = None
 
@@ -105,12 +135,13 @@ class _Recent:
         oldest = moment - self._length
         fresh = self._zone.read(self._until or oldest, moment)
         if not fresh.empty:
-            rows = fresh
+            rows = fresh = fresh.assign(**{_SOUND: self._rules.judge(fresh).keep})
             if not self._rows.empty:
                 rows = self._zone.newest_of_each(pd.concat([self._rows, fresh], ignore_index=True))
             self._rows = rows[rows[self._zone.known_at] > oldest]
         self._until = moment
-        return self._rows
+        # Only now: a row that a correction has made unsound is left out, and not seen as it was before.
+        return self._rows[self._rows[_SOUND]].drop(columns=_SOUND) if len(self._rows) else self._rows
 
 
 def training_frame(platform: Platform, model: str, content: str) -> tuple[pd.DataFrame, str]:

@@ -29,6 +29,7 @@ from modelyard.flows.resuming import resuming
 from modelyard.flows.snapshot import window_days
 from modelyard.release.bundle import MANIFEST, read_bundle, write_parts
 from modelyard.training.watch import Bar
+from modelyard.validation.landed import LandedRules
 
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 ROWS, SNAPSHOT, FRAME = "rows.parquet", "snapshot.json", "frame.parquet"
@@ -64,6 +65,8 @@ def features(project: Project, taken: Path, out: Path) -> str:
     frame = read_parquet(taken / ROWS)
     if project.spec.views:
         known = _known(project, BEGINNING, made.as_of)
+        rules = LandedRules(project.folder, tuple(project.spec.feature_views))
+        known = known[rules.judge(known).keep].reset_index(drop=True)
         tables = project.code(project.spec.feature_builder)(known, None, made.as_of)
         frame = point_in_time(project.spec, frame, tables)
     out.mkdir(parents=True, exist_ok=True)

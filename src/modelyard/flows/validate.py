@@ -14,9 +14,8 @@ from modelyard.flows import bad_rows, contract
 from modelyard.ports.datasets import ValidationReport
 from modelyard.ports.platform import Platform
 from modelyard.validation.bad_rows import find
-from modelyard.validation.contract import read_contract
+from modelyard.validation.contract import SUITE, read_contract
 
-SUITE = "expectations.yaml"
 ACTOR = "modelyard"
 
 

@@ -25,6 +25,9 @@ from modelyard.core.verdict import Severity
 from modelyard.ports.datasets import Rule
 from modelyard.validation.breaks import ROW_RULES
 
+SUITE = "expectations.yaml"
+"""The contract's file in a model's folder."""
+
 SEVERITIES = {"critical": Severity.BLOCKER, "warning": Severity.WARNING}
 SET_ASIDE = "set_aside"
 
