@@ -14,6 +14,7 @@ from modelyard.drift.policy import DriftPolicy, Restraint
 from modelyard.drift.recalibrate import RecalibrationRule
 from modelyard.flows.replay import summary
 from modelyard.flows.replay.fits import LEAD_WEEKS
+from modelyard.flows.replay.guard import Guard
 from modelyard.flows.replay.history import Past
 from modelyard.flows.replay.policies import AucDrop, Calendar, CalibrationGap, GapCusum, Governor
 from modelyard.flows.replay.simulate import walk
@@ -172,6 +173,66 @@ class TestTheGovernor:
     @pytest.mark.parametrize("rival", [GapCusum, CalibrationGap])
     def test_so_do_its_rivals(self, jumped: Stream, rival: type) -> None:
         assert CHANGE < run(jumped, rival()).refits[0] <= CHANGE + 1
+
+
+class Spoilt(Fitted):
+    """The fits of some weeks are off by two logits: always (``bad``), or only from their own week on (``late``)."""
+
+    def __init__(self, of: Past, bad: int = -1, late: int = -1) -> None:
+        super().__init__(of)
+        self.bad, self.late = bad, late
+
+    def logits(self, family: str, seed: int, week: int) -> np.ndarray:
+        found = super().logits(family, seed, week)
+        if week == self.bad:
+            found = found + np.float32(2)
+        if week == self.late:
+            found[self.past.first(week) - self.begin(week) :] += np.float32(2)
+        return found
+
+
+class TestTheGuard:
+    """Fits of every fourth week, of which that of week 12 is spoilt."""
+
+    GUARD = Guard(days=5, worse_by=0.01)
+
+    def run(self, family: str, guard: Guard | None = GUARD, patches: str = "none", **spoilt: int):
+        on = Stream(Spoilt(past(0.0), **spoilt), family, 0, RecalibrationRule())
+        return walk(on, on, Calendar(4), start=8, until=WEEKS - 1, patches=patches, guard=guard)
+
+    def test_a_fit_that_loses_on_the_days_held_out_is_turned_down_and_counted(self) -> None:
+        made = self.run("network", bad=12)
+        assert (made.refits[0], made.turned_down) == (12, (12,))
+        every = self.run("network", guard=None, bad=12)
+        assert (every.refits[0], every.turned_down) == (12, ())
+        assert made.loss.sum() < every.loss.sum()
+
+    def test_good_fits_pass(self) -> None:
+        made = self.run("network")
+        assert (made.refits, made.turned_down, made.backs) == ((12, 16), (), ())
+
+    def test_a_family_that_holds_nothing_out_is_asked_through_the_fit_of_a_week_earlier(self) -> None:
+        assert self.run("other", bad=11).turned_down[0] == 12
+        assert self.run("other", bad=12).turned_down == ()
+
+    @pytest.mark.parametrize("patches", ["none", "shift", "slices"])
+    def test_the_way_back_is_taken_when_the_fit_before_does_better(self, patches: str) -> None:
+        made = self.run("network", late=12, patches=patches)
+        assert (made.turned_down, made.backs) == ((), (13,))
+        alone = self.run("network", guard=None, late=12, patches=patches)
+        assert made.loss[13 - 8] < alone.loss[13 - 8]
+
+    def test_what_is_decided_rests_on_what_was_known(self) -> None:
+        kept = Stream(Fitted(past(0.0)), "network", 0, RecalibrationRule())
+        of = past(0.0)
+        later = (of.frame["known"] > pd.Timestamp(of.start(12))).to_numpy()
+        of.frame.loc[later, "label"] = 1 - of.frame.loc[later, "label"]
+        forked = Stream(Fitted(of), "network", 0, RecalibrationRule())
+        for bound in (-0.01, 0.0, 0.01):
+            said = [Guard(days=5, worse_by=bound).passes(on, 8, 0.5, 12) for on in (kept, forked)]
+            assert said[0] == said[1], bound
+            said = [Guard(5, 0.0, back_from=bound).goes_back(on, 11, 8, "slices", 11, 12) for on in (kept, forked)]
+            assert said[0] == said[1], bound
 
 
 @pytest.fixture(scope="module")

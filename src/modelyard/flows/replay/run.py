@@ -60,12 +60,16 @@ class Entry:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to replay: from which weeks, which families, how many seeds of those that have them, to which week."""
+    """What to replay: from which weeks, which families, how many seeds of those that have them, to which week.
+
+    ``policies``: the names of those that are wanted besides weekly retraining; empty: all.
+    """
 
     starts: tuple[int, ...] = STARTS
     families: tuple[str, ...] = tuple(FAMILIES)
     seeds: int = SEEDS
     until: int | None = None
+    policies: tuple[str, ...] = ()
 
 
 def replay(settings: Settings, model: str, plan: Plan, say: Say) -> dict[str, Any]:
@@ -74,7 +78,7 @@ def replay(settings: Settings, model: str, plan: Plan, say: Say) -> dict[str, An
     Fits are kept under ``<home>/replay/<model>``; an interrupted replay goes on with those it had made.
 
     Raises:
-        ConfigError: a family, a start or an end that cannot be replayed, or a policy without the rule to be replayed.
+        ConfigError: a family, a policy, a start or an end that cannot be replayed, or no rule on the gain to replay.
     """
     project = load_project(model, settings)
     policies = load_policy(DriftPolicy, "drift", settings, model)
@@ -84,11 +88,13 @@ def replay(settings: Settings, model: str, plan: Plan, say: Say) -> dict[str, An
     fits.make(_wanted(plan, until))
     rule, slices = RecalibrationRule(), SliceRule()
     guard = guarded(load_policy(GatePolicy, "gates", settings, model), project)
+    known = catalogue(policies, _distances(past), guard)
+    wanted = _chosen(plan, known)
     walks: dict[summary.Key, list[Walk]] = {}
     for family in plan.families:
         for seed in range(_seeds(plan, family)):
             stream, probe = Stream(fits, family, seed, rule, slices), Stream(fits, PROBE, 0, rule)
-            for name, start, made in _walks(plan, catalogue(policies, _distances(past), guard), stream, probe, until):
+            for name, start, made in _walks(plan, wanted, stream, probe, until):
                 walks.setdefault((name, family, start), []).append(made)
             say(f"walked: {family}, seed {seed}")
     untouched = TUNED_UNTIL + 1
@@ -98,6 +104,7 @@ def replay(settings: Settings, model: str, plan: Plan, say: Say) -> dict[str, An
         "rows": summary.rows(walks, 0, until),
         "means": summary.means(walks, 0, until),
         "untouched": {"rows": summary.rows(later, untouched, until), "means": summary.means(later, untouched, until)},
+        "policies": list(known),
         "policy": policies.digest,
         "data": past.digest,
         "guard": asdict(guard),
@@ -127,13 +134,20 @@ def catalogue(policies: DriftPolicy, distances: Distances, guard: Guard) -> dict
         **{name: Entry(make, "none") for name, make in plain.items()},
         "governor": Entry(lambda: Governor(ours), "slices", guard),
         "governor with every refit taken": Entry(lambda: Governor(ours), "slices"),
-        "governor on the gain alone": Entry(lambda: Governor(gain_alone), "slices"),
-        "governor with one shift": Entry(lambda: Governor(ours), "shift", guard),
+        "gain alone + slices": Entry(lambda: Governor(gain_alone), "slices"),
+        "gain alone + shift": Entry(lambda: Governor(gain_alone), "shift"),
         "governor without recalibration": Entry(lambda: Governor(ours), "none", guard),
         **({} if ours == policies else {"policy in force": Entry(lambda: Governor(policies), "none")}),
         **{f"{name} + shift": Entry(plain[name], "shift") for name in also},
         **{f"{name} + slices": Entry(plain[name], "slices") for name in also[:3]},
     }
+
+
+def _chosen(plan: Plan, known: Mapping[str, Entry]) -> dict[str, Entry]:
+    for name in plan.policies:
+        if name not in known:
+            raise ConfigError("policy", name, tuple(known))
+    return {name: entry for name, entry in known.items() if not plan.policies or name in {*plan.policies, summary.BASE}}
 
 
 def guarded(policy: GatePolicy, project: Project) -> Guard:
