@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from fixtures.bundles import MODEL, ROW, write_bundle_of
+from fixtures.keys import TRUST
 
 from modelyard.adapters.prediction_log import ParquetPredictions
 from modelyard.core.errors import IntegrityError
@@ -36,7 +37,8 @@ class Replica:
 
     def __init__(self, folder: Path, most: int = 1024) -> None:
         self.folder, self.log = folder, PredictionLog(folder / "log", "gateway-1")
-        self.control = Control("gateway-1", folder / "state", self.log, OnlineStore(None, lambda *_: None))
+        store = OnlineStore(None, lambda *_: None)
+        self.control = Control("gateway-1", folder / "state", self.log, store, trust=lambda: TRUST)
         self.app = App(self.control, self.log, Metrics(self.control, self.log), None, most)
 
     async def quick(self, at: datetime, times: int = 1) -> list[int]:
