@@ -85,19 +85,20 @@ class Usage:
         self._days: dict[int, Day] = {}
         self._closed: list[tuple[int, Day]] = []
         self._newest: int | None = None
+        self._last: tuple[Day, Hour] | None = None
 
     def seen(self, event_us: int) -> None:
         """A request of this moment was read: what fails without a known moment is counted with it."""
-        self._newest = event_us // HOUR_US
+        self._newest, self._last = event_us // HOUR_US, None
 
     def answered(self, event_us: Sequence[int], rows: int = 0) -> None:
         """Requests of these moments were answered, of one row each, or one request of so many rows."""
-        first, last = min(event_us) // HOUR_US, max(event_us) // HOUR_US
-        if first == last:
-            self._count(first, len(event_us), rows or len(event_us))
-        else:
+        number, first = len(event_us), event_us[0] // HOUR_US
+        if number > 1 and not min(event_us) // HOUR_US == first == max(event_us) // HOUR_US:
             for each in event_us:
                 self._count(each // HOUR_US, 1, 1)
+            return
+        self._count(first, number, rows or number)
 
     def failed(self, event_us: Sequence[int] = ()) -> None:
         """Requests of these moments, or one of an unknown one, were answered with an error that is not the client's."""
@@ -128,7 +129,11 @@ class Usage:
                 yield number, day
 
     def _count(self, hour: int, requests: int, rows: int) -> None:
-        counted = self._hour(hour)
+        # Nearly always the hour of the last request, and what it is in will be written already.
+        if hour != self._newest or self._last is None or not self._last[0].changed:
+            counted = self._hour(hour)
+            self._last = self._days[hour // 24], counted
+        counted = self._last[1]
         counted.requests += requests
         counted.rows += rows
         self._newest = hour
