@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from modelyard.cli import app
 from modelyard.core.digest import digest_json, short
 from modelyard.core.records import AnalysisRun, Release
 from modelyard.core.verdict import Condition, Measurement, Outcome, Severity, Verdict
+from modelyard.release.bundle import SIGNED
 
 ROOT = Path(__file__).parents[3]
 runner = CliRunner()
@@ -205,3 +207,57 @@ def test_a_ledger_and_a_bundle_that_were_changed_alike_are_found_by_the_digest(w
     with world.engine.begin() as db:
         db.execute(text("UPDATE releases SET body = CAST(:body AS jsonb)"), {"body": forged.to_json()})
     assert f"the ledger's manifest was changed: it is {forged.digest}" in run("verify", release.digest, code=1)
+
+
+def test_a_release_from_before_is_signed_by_hand_and_that_is_entered(world: World) -> None:
+    """The upgrade: an unsigned bundle, a gate decision and an answer that nobody has signed."""
+    _, release = judged(world)
+    (world.bundle(2) / SIGNED).unlink()
+    with world.engine.begin() as db:
+        db.execute(text("DELETE FROM attestations"))
+    found = json.loads(run("verify", "toy@2", "--json", code=1))["faults"]
+    assert [fault.partition(":")[0].partition(" (")[0] for fault in found] == [
+        "signature", "the gates decision 'ready'", "the answer 'approve' of ann",
+    ]  # fmt: skip
+    asked = ("sign", "toy@2", "--by", "ben", "--why", "from before")
+    assert "the manifest, the gates decision 'ready', the answer 'approve' of ann" in " ".join(run(*asked).split())
+    assert "and signed, as are 2 attestations" in " ".join(run("verify", "toy@2").split())
+    assert "All was signed already" in run(*asked)
+    events = [e for _, e in world.ledger.journal.audit_log("toy") if e.action == "release.signed"]
+    assert [(e.actor, e.reason, e.subject) for e in events] == [("ben", "from before", release.digest)]
+    envelopes = json.loads(run("attestations", "toy@2", "--json"))
+    said = json.loads(b64decode(envelopes[0]["payload"]))["predicate"]
+    assert (said["actor"], said["afterwards"]["by"]) == ("ben", "ben")
+    assert "approval" in run("attestations", "toy@2")
+
+
+def test_a_damaged_bundle_is_not_signed(world: World) -> None:
+    world.add(1)
+    (world.bundle(1) / SIGNED).unlink()
+    (world.bundle(1) / "model.onnx").write_bytes(b"another")
+    assert "does not match its digest" in run("sign", "toy@1", "--by", "ben", "--why", "x", code=1)
+    assert not (world.bundle(1) / SIGNED).exists()
+
+
+def test_where_no_key_is_trusted_nothing_is_whole(world: World) -> None:
+    world.add(1)
+    (world.root / "var" / "trusted-keys.pem").unlink()
+    said = " ".join(run("verify", "toy@1", code=1).split())
+    assert "no signature can be verified: MODELYARD_TRUSTED_KEYS_FILE" in said
+
+
+def test_a_new_key_is_brought_in_and_the_old_one_put_out(world: World) -> None:
+    world.add(1)
+
+    def keys(*arguments: str) -> str:
+        result = runner.invoke(app, ["keys", *arguments])
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    (old,) = (one["key"] for one in json.loads(keys("show", "--json")) if one["signs"])
+    keys("make")
+    assert {one["signs"] for one in json.loads(keys("show", "--json"))} == {True, False}
+    assert "is whole" in run("verify", "toy@1")
+    assert "the manifest" in run("sign", "toy@1", "--by", "ben", "--why", "new key")
+    keys("distrust", short(old))
+    assert "is whole" in run("verify", "toy@1")

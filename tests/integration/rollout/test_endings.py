@@ -10,8 +10,8 @@ import pytest
 from fixtures.platforms import FakePlatform, crashing, release_for
 from fixtures.rollout_drive import NOW, Clock, again, outcome, promoted, to_the_end
 
-from modelyard.core.errors import Conflict, Unavailable
-from modelyard.flows import rollout
+from modelyard.core.errors import ConfigError, Conflict, Unavailable
+from modelyard.flows import attest, rollout
 from modelyard.flows.registry import reconcile
 from modelyard.ports.fleet import ReplicaState, Route
 
@@ -267,3 +267,28 @@ def test_mlflow_that_is_away_keeps_nobody_from_ending_a_rollout(make: Make) -> N
     platform.tracking.aliases = aliases
     assert rollout.promote(platform, opened, clock() + timedelta(days=1)).status == "promoted"
     assert platform.tracking.aliases(model) == {"champion": 2, "previous": 1}
+
+
+class Keyless:
+    """An installation whose signing key is gone."""
+
+    key = "gone"
+
+    def sign(self, message: bytes) -> bytes:
+        raise ConfigError("MODELYARD_SIGNING_KEY_FILE", "", "a key")
+
+
+def test_outcomes_are_attested_and_no_missing_key_keeps_users_on_a_bad_version(make: Make) -> None:
+    model = "ends_attested"
+    platform = make(model)
+    opened, release, clock = earned(platform, model)
+    platform.signer = Keyless()
+    rollout.abort(platform, model, "ann", "it is bad", clock())
+    assert rollout.read(platform, opened).status == "rolled_back"
+    assert attest.decisions_to_attest(platform, platform.ledger.releases.get(release))[-1].action == "rollback"
+    assert [a.kind for a in platform.ledger.journal.attestations(release)] == []
+    open_ = [i for _, _, i in platform.ledger.journal.incidents(model, open_only=True)]
+    assert f"the outcome of {opened} (rollback) could not be signed" in [i.title for i in open_]
+    first = platform.ledger.releases.champion(model)
+    (said,) = platform.ledger.journal.attestations(first.digest)
+    assert (said.kind, said.actor) == ("rollout", "modelyard")
