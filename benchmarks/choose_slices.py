@@ -65,10 +65,9 @@ def _excess(
     for seed in seeds:
         stream = Stream(fits, family, seed, RecalibrationRule(), rule)
         for start in STARTS:
-            span = {"start": start, "until": TUNED_UNTIL}
-            base = walk(stream, probe, Calendar(1), **span, patches="none")
-            ours = walk(stream, probe, Governor(policy), **span, patches=patches)
-            still = walk(stream, probe, Calendar(None), **span, patches=patches)
+            base = walk(stream, probe, Calendar(1), start=start, until=TUNED_UNTIL, patches="none")
+            ours = walk(stream, probe, Governor(policy), start=start, until=TUNED_UNTIL, patches=patches)
+            still = walk(stream, probe, Calendar(None), start=start, until=TUNED_UNTIL, patches=patches)
             excess = [1000 * (w.loss - base.loss).sum() / w.rows.sum() for w in (ours, still)]
             found.append((*excess, len(ours.refits)))
     mean = np.mean(found, axis=0)
