@@ -32,8 +32,9 @@ def put_tables(result: Path, page: Path) -> None:
 def rendered(result: dict[str, Any]) -> str:
     """All tables, in Markdown."""
     lines: list[str] = []
-    for kind, part in result["parts"].items():
-        lines += [f"### {TITLES[kind]}", "", *_false_alarms(part["tables"]), ""]
+    for kind, part in ((k, result["parts"][k]) for k in TITLES if k in result["parts"]):
+        streams = f"{part['plan']['streams']} streams for each purpose, seed {part['seed']}, commit {part['commit']}."
+        lines += [f"### {TITLES[kind]}", "", streams, "", *_false_alarms(part["tables"]), ""]
         for table in part["tables"]:
             lines += [*_delays(table), ""]
     return "\n".join(lines)
@@ -41,7 +42,7 @@ def rendered(result: dict[str, Any]) -> str:
 
 def _false_alarms(tables: list[Table]) -> Iterable[str]:
     names = [table["family"] for table in tables]
-    yield "False alarms per 100 days: at the level that it comes with / at the level found on independent rows"
+    yield "False alarms per 100 days, at the level that a detector comes with / at the one found on independent rows:"
     yield ""
     yield from _head(["detector", *names])
     for place, detector in enumerate(tables[0]["detectors"]):
