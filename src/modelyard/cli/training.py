@@ -33,6 +33,7 @@ def train(
     """
     with reported():
         from modelyard.flows import train as flows
+        from modelyard.release.simple import simple_models
 
         here = platform()
         moment = given(as_of) if as_of else here.as_of(model, datetime.now(UTC))
@@ -41,6 +42,8 @@ def train(
             emit_json(release)
             return
         console.print(f"{model} {release.semver}, version {release.version}: {release.digest}", highlight=False)
+        for simple in simple_models(release.metrics):
+            console.print(f"On the evaluation days, {simple.words}.", highlight=False)
         console.print(f"Run: {here.tracking.run_url(release.mlflow_run_id)}", highlight=False)
         console.print(f"Next: `modelyard evaluate {model} {release.version}`.", highlight=False)
 

@@ -19,6 +19,7 @@ from modelyard.core.profile import SCORE
 from modelyard.core.records import Snapshot
 from modelyard.drift.edges import fit_profile
 from modelyard.drift.thresholds import MIN_WEEKS, fit_thresholds, weekly
+from modelyard.flows.simpler import compare, rivals
 from modelyard.release.encode import category, encode, probability
 from modelyard.release.provenance import environment_digest, source_digest
 from modelyard.release.score import Example, OnnxModel
@@ -95,6 +96,7 @@ def make_candidate(
 ) -> Candidate:
     """Train on the snapshot's training frame (``frame_digest`` names it), calibrate, export and check.
 
+    Simple models are fitted beside the network; the metrics say how it does against them on the evaluation days.
     The folder ``checkpoints`` belongs to this training alone (``flows.resuming``): one that was interrupted goes on.
 
     Raises:
@@ -107,7 +109,9 @@ def make_candidate(
     from modelyard.training.signature import with_serving_units
 
     kept = Checkpoints(checkpoints, recipe.params.checkpoint_seconds, frame_digest)
-    trained = train_model(project, frame, snapshot.window, recipe.params, checkpoints=kept, watch=watch)
+    with rivals(project, frame, snapshot.window, recipe.params) as fitted:
+        trained = train_model(project, frame, snapshot.window, recipe.params, checkpoints=kept, watch=watch)
+    beside = {name: v for s in compare(project, frame, trained, fitted.result()) for name, v in s.metrics().items()}
     signature = with_serving_units(trained.signature, recipe.serving_units)
     seen = _rows_seen(project, frame, trained)
     onnx, difference = export_onnx(trained, seen.iloc[-CHECKED_ROWS:])
@@ -126,7 +130,7 @@ def make_candidate(
         "architecture": _architecture(project, recipe.params),
         "interface": interface_digest(signature),
     }
-    return Candidate(trained, files, parts, _metrics(trained, difference))
+    return Candidate(trained, files, parts, _metrics(trained, difference) | beside)
 
 
 def example_of(signature: Signature, trained: Trained, onnx: bytes, rows: pd.DataFrame) -> Example:

@@ -10,6 +10,7 @@ from modelyard.core.digest import short
 from modelyard.core.records import Approval
 from modelyard.core.verdict import Measurement, Outcome, Severity, Verdict
 from modelyard.release.report import Cell, Mark, Section, Tone
+from modelyard.release.simple import Simple, simple_models
 
 if TYPE_CHECKING:
     from modelyard.flows.release_report import Facts
@@ -41,11 +42,16 @@ def _about(facts: Facts) -> Section:
             ("trained on", data),
             ("knows what was known by", _at(release.as_of)),
             ("changed by hand", ", ".join(sorted(release.overrides)) or "nothing"),
+            *(("beside a simple model", Mark(s.words, "unsure" if s.as_good else "good")) for s in _simple(facts)),
             ("MLflow run", release.mlflow_run_id),
             ("code commit", release.code_commit),
             ("data (DVC)", release.dvc_md5),
         ),
     )
+
+
+def _simple(facts: Facts) -> tuple[Simple, ...]:
+    return tuple(simple_models(facts.release.metrics))
 
 
 def _state(state: str) -> Cell:
@@ -78,6 +84,9 @@ def _circumstances(facts: Facts) -> Iterator[str]:
     release = facts.release
     if release.overrides:
         yield f"Changed by hand: {', '.join(sorted(release.overrides))}."
+    for simple in _simple(facts):
+        if simple.as_good:
+            yield f"A simpler model may do: {simple.words}."
     if release.code_commit == "unknown" or release.code_commit.endswith("-dirty"):
         yield f"The code is not named by a commit ({release.code_commit}); its digest is in the manifest."
     if facts.rival is None:
