@@ -13,11 +13,13 @@ import typer
 from modelyard.cli.output import AsJson, Model, console, emit_json, emit_table, reported
 from modelyard.cli.output import moment as given
 from modelyard.cli.session import platform
+from modelyard.config.project import load_project
 from modelyard.core.digest import short
 from modelyard.core.errors import Conflict
 from modelyard.core.window import Window
 from modelyard.flows import contract as contracts
 from modelyard.flows import ingest as ingesting
+from modelyard.flows import retention
 from modelyard.flows import snapshot as snapshots
 from modelyard.flows import validate as validating
 
@@ -74,6 +76,27 @@ def reset(model: Model) -> None:
         kept = ingesting.reset(platform(), model, getpass.getuser(), datetime.now(UTC))
         what = "Nothing has landed." if kept is None else f"What had landed is in {kept}."
         console.print(f"{what} Next: `modelyard data snapshot {model}` lands the source anew.", highlight=False)
+
+
+@app.command()
+def clean(
+    model: Model,
+    before: Annotated[str, typer.Option(help="Moment (ISO 8601): what is older goes.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Remove nothing; say what would go.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove kept profiles of old hours, and training frames of old releases that nobody compares with any more.
+
+    Example: modelyard data clean flight_delay --before 2013-06-01 --dry-run
+    """
+    with reported():
+        load_project(model, platform().settings)
+        gone = retention.clean(platform(), model, given(before), dry_run=dry_run)
+        if as_json:
+            emit_json(gone)
+            return
+        what = f"{gone.profiles} hours' profiles and {gone.frames} training frames, {gone.bytes / 2**20:.1f} MiB"
+        console.print(f"{what} {'would be removed' if dry_run else 'removed'}.", highlight=False)
 
 
 @app.command()
