@@ -107,6 +107,7 @@ class ModelSpec(_Spec):
     ``entities`` maps each join key of the views to the column of the source (and of the request) that holds it.
     ``owner`` answers for releases, ``rollback_owner`` (by default the same) decides on the way back.
     ``feedback`` names the numbers that clients may report beside the label.
+    ``slices`` are features whose values are evaluated one by one, ``groups`` those between which it should be fair.
     ``feature_builder`` makes the views' rows: ``(rows, after, until) -> {view: table}`` gives all with
     ``after < event_timestamp <= until`` (``after`` None: from the first on) from rows that go back ``lookback_days``.
     """
@@ -122,6 +123,7 @@ class ModelSpec(_Spec):
     features: dict[Name, FeatureSpec] = Field(min_length=1)
     feedback: dict[Name, NumberSpec] = Field(default_factory=dict)
     slices: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
     feature_builder: str = ""
     lookback_days: float = Field(default=7, ge=0)
     network: str = ""
@@ -135,9 +137,10 @@ class ModelSpec(_Spec):
 
     @model_validator(mode="after")
     def _slices_exist(self) -> Self:
-        unknown = [s for s in self.slices if s not in self.features]
-        if unknown:
-            raise ValueError(f"slices name no feature: {', '.join(unknown)}; features are {', '.join(self.features)}")
+        for field, names in (("slices", self.slices), ("groups", self.groups)):
+            if unknown := [name for name in names if name not in self.features]:
+                known = ", ".join(self.features)
+                raise ValueError(f"{field} name no feature: {', '.join(unknown)}; features are {known}")
         return self
 
     @model_validator(mode="after")

@@ -51,6 +51,7 @@ class Settings(BaseModel):
     container_image: str = ""
     airflow_url: str = ""
     mlflow_public_url: str = ""
+    advisories_url: str = ""
     port_postgres: Port = 54329
     port_mlflow: Port = 5000
     port_airflow: Port = 8080
@@ -67,7 +68,7 @@ class Settings(BaseModel):
     def _comma_list(cls, value: object) -> object:
         return tuple(u.strip() for u in value.split(",") if u.strip()) if isinstance(value, str) else value
 
-    @field_validator("edge_url")
+    @field_validator("edge_url", "advisories_url")
     @classmethod
     def _address(cls, value: str) -> str:
         parts = urlsplit(value)

@@ -2,45 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from modelyard.core.verdict import Measurement
-from modelyard.evaluation.measure import Sample, Scores
-from modelyard.evaluation.metrics import logloss
+from modelyard.evaluation.measure import Sample
+from modelyard.evaluation.probing import LEAST_ROWS, Probe
 
-if TYPE_CHECKING:
-    import pandas as pd
+PLOT = "plots/importance.png"
+"""Where the run in MLflow keeps the plot."""
 
-    from modelyard.release.score import BundleModel
-
-MOST_ROWS = 5000
-"""So many of the rows, drawn once, are enough for a weight and keep the cost of a feature at one pass over them."""
-
-LEAST_ROWS = 100
+MOST_BARS = 25
 
 
 def measure_importance(
-    sample: Sample, scores: Scores, features: pd.DataFrame, model: BundleModel, *, seed: int
+    sample: Sample, release: str, names: Sequence[str], probe: Probe | None, *, seed: int
 ) -> Iterator[Measurement]:
-    """``importance`` of each column (``slice="feature=..."``): the rise in logloss when its values are shuffled.
+    """``importance`` of each input (``slice="feature=..."``): the rise in logloss when its values are shuffled.
 
-    ``features`` has the rows of the sample, in the units of the training pipeline. Fewer than 100 rows give no value.
+    Without a probe (fewer than 100 rows) there is no value.
     """
-    rng = np.random.default_rng([seed, 200])
-    n = len(sample)
-    rows = np.sort(rng.choice(n, MOST_ROWS, replace=False)) if n > MOST_ROWS else np.arange(n)
-    label, drawn = sample.label[rows], features.iloc[rows].reset_index(drop=True)
-    before = logloss(label, scores.p[rows]) if rows.size >= LEAST_ROWS else np.nan
-    for name in drawn:
-        about = {"name": "importance", "slice": f"feature={name}", "n": rows.size, "subject": scores.release}
-        if not np.isfinite(before):
-            why = f"{rows.size} rows, at least {LEAST_ROWS} are asked for"
-            yield Measurement(value=None, why=why, window=sample.window, **about)
+    rng = np.random.default_rng([seed, 201])
+    for name in names:
+        about: dict[str, Any] = {"name": "importance", "slice": f"feature={name}", "subject": release}
+        if probe is None:
+            why = f"{len(sample)} rows, at least {LEAST_ROWS} are asked for"
+            yield Measurement(value=None, why=why, n=len(sample), window=sample.window, **about)
             continue
-        shuffled = drawn[name].iloc[rng.permutation(rows.size)].reset_index(drop=True)
-        columns = {str(other): shuffled if other == name else drawn[other] for other in drawn}
-        after = logloss(label, model.score(columns, units="model"))
-        yield Measurement(value=float(after - before), window=sample.window, **about)
+        value = probe.rise({name: probe.column(name)[rng.permutation(len(probe))]})
+        yield Measurement(value=value, n=len(probe), window=sample.window, evidence=PLOT, **about)
+
+
+def importance_plot(measurements: Sequence[Measurement]) -> Any:
+    """A figure of the inputs that matter most, the heaviest on top; None where nothing was measured."""
+    from matplotlib.figure import Figure
+
+    found = [(m.slice.removeprefix("feature="), m.value) for m in measurements if m.value is not None]
+    top = sorted(found, key=lambda item: item[1])[-MOST_BARS:]
+    if not top:
+        return None
+    figure = Figure(figsize=(6.4, 0.8 + 0.25 * len(top)), layout="constrained")
+    axes = figure.add_subplot()
+    axes.barh([name for name, _ in top], [value for _, value in top], color="#1f5fa8")
+    axes.set_title("Permutation importance")
+    axes.set_xlabel("rise of the log loss when shuffled")
+    return figure

@@ -16,9 +16,10 @@ import pandas as pd
 
 from modelyard.core.verdict import Measurement
 from modelyard.core.window import Window
-from modelyard.evaluation.bootstrap import blocks_of, interval
-from modelyard.evaluation.metrics import METRICS, Floats, accuracy, auc, brier, logloss
+from modelyard.evaluation.bootstrap import blocks_of, interval, mean_interval
+from modelyard.evaluation.metrics import METRICS, Floats, accuracy, auc, brier, logloss, losses
 from modelyard.release.encode import category
+from modelyard.stats.paired import mcnemar_worse
 
 COMPARED = {"logloss": logloss, "auc": auc, "brier": brier, "accuracy": accuracy}
 LEAST_SLICE = 30
@@ -71,12 +72,9 @@ def measure_slices(
     sample: Sample, scores: Scores, rows: pd.DataFrame, features: Sequence[str]
 ) -> Iterator[Measurement]:
     """AUC, logloss and calibration gap of each value of the features, named ``feature=value``; point values."""
-    for feature in features:
-        values = rows[feature].map(category)
-        for value in values.value_counts().index[:MOST_VALUES]:
-            places = np.flatnonzero(values.to_numpy() == value)
-            for name in ("auc", "logloss", "calibration_gap"):
-                yield _sliced(f"{feature}={value}", name, sample, scores, places)
+    for slice_, places in _slices_of(rows, features):
+        for name in ("auc", "logloss", "calibration_gap"):
+            yield _sliced(slice_, name, sample, scores, places)
 
 
 def compare(sample: Sample, ours: Scores, theirs: Scores, *, seed: int, threshold: float) -> Iterator[Measurement]:
@@ -91,6 +89,43 @@ def compare(sample: Sample, ours: Scores, theirs: Scores, *, seed: int, threshol
 
         rng = np.random.default_rng([seed, 100 + place])
         yield _measurement(f"{name}_difference", difference, sample, ours.release, blocks, rng, variant=theirs.release)
+    yield _worse(sample, ours, theirs, threshold)
+
+
+def compare_slices(
+    sample: Sample, ours: Scores, theirs: Scores, rows: pd.DataFrame, features: Sequence[str], *, seed: int
+) -> Iterator[Measurement]:
+    """``logloss_difference`` of each value of the features, paired, each with a 95% block-bootstrap interval."""
+    gaps = losses(sample.label, ours.p) - losses(sample.label, theirs.p)
+    blocks = blocks_of(sample.times)
+    for name, places in _slices_of(rows, features):
+        about = {"name": "logloss_difference", "slice": name, "n": places.size, "window": sample.window}
+        about |= {"unit": "nats", "subject": ours.release, "variant": theirs.release}
+        if places.size < LEAST_SLICE:
+            yield Measurement(value=None, why=f"{places.size} rows, at least {LEAST_SLICE} are asked for", **about)
+            continue
+        bounds = mean_interval(gaps[places], blocks[places], np.random.default_rng([seed, 150]))
+        low, high = bounds or (None, None)
+        yield Measurement(value=float(gaps[places].mean()), low=low, high=high, **about)
+
+
+def _worse(sample: Sample, ours: Scores, theirs: Scores, threshold: float) -> Measurement:
+    """``worse_p``: McNemar's test of the answers at the threshold."""
+    about = {"name": "worse_p", "n": len(sample), "window": sample.window, "subject": ours.release}
+    if not len(sample):
+        return Measurement(value=None, why="no rows", variant=theirs.release, **about)
+    truth = sample.label > 0.5
+    mine, other = (ours.p >= threshold) == truth, (theirs.p >= threshold) == truth
+    first, second = int((mine & ~other).sum()), int((other & ~mine).sum())
+    told = f"right alone: the release on {first} rows, the champion on {second}"
+    return Measurement(value=mcnemar_worse(first, second), variant=theirs.release, evidence=told, **about)
+
+
+def _slices_of(rows: pd.DataFrame, features: Sequence[str]) -> Iterator[tuple[str, Places]]:
+    for feature in features:
+        values = rows[feature].map(category)
+        for value in values.value_counts().index[:MOST_VALUES]:
+            yield f"{feature}={value}", np.flatnonzero(values.to_numpy() == value)
 
 
 def _one(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -180,6 +180,7 @@ def _metrics(trained: Trained, difference: float) -> dict[str, float]:
         "fit_logloss": trained.fit_logloss,
         "validation_logloss": best.validation_loss,
         "train_validation_gap": best.validation_loss - trained.fit_logloss,
+        "late_improvement": late_improvement([h.validation_loss for h in trained.fitted.history]),
         "onnx_max_difference": difference,
         "epochs": float(len(trained.fitted.history)),
         "best_epoch": float(trained.fitted.best),
@@ -187,6 +188,19 @@ def _metrics(trained: Trained, difference: float) -> dict[str, float]:
         "fit_rows": float(trained.counts["fit"]),
         "validation_rows": float(trained.counts["validation"]),
     }
+
+
+def late_improvement(losses: Sequence[float]) -> float:
+    """Which share of the fall of the validation loss came in the last quarter of the epochs; 0 where it never fell.
+
+    Near 1 the training was cut off while it was still learning.
+
+    >>> late_improvement([0.8, 0.6, 0.5, 0.4])
+    0.25
+    """
+    best = min(losses)
+    fall, before = losses[0] - best, min(losses[: math.ceil(0.75 * len(losses))])
+    return (before - best) / fall if fall > 0 else 0.0
 
 
 def _json(value: Any) -> bytes:

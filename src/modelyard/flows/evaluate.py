@@ -7,36 +7,20 @@ Values are in the units of the training pipeline: what the gateway's conversions
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING
-
-import numpy as np
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from modelyard.config.project import load_project
 from modelyard.core.digest import digest_json
 from modelyard.core.errors import IntegrityError, NotFound
 from modelyard.core.records import Release
-from modelyard.core.verdict import Measurement
-from modelyard.core.window import Window
-from modelyard.data.frames import canonical, content_digest
 from modelyard.evaluation.evidence import Evidence
-from modelyard.evaluation.importance import measure_importance
-from modelyard.evaluation.latency import measure_latency
-from modelyard.evaluation.measure import Sample, Scores, compare, measure, measure_slices
+from modelyard.evaluation.importance import PLOT, importance_plot
+from modelyard.evaluation.supply import LICENCES, installed_licences, licence_list
+from modelyard.flows.measuring import evaluation_rows, measure_bundles
 from modelyard.ports.platform import Platform
-from modelyard.release.bundle import Bundle, read_bundle
-from modelyard.release.encode import encode
-from modelyard.release.score import BundleModel
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from modelyard.config.project import Project
-
-SEED = 20130101
-RECORDED = ("train_validation_gap", "onnx_max_difference")
-"""Measured while training; the release carries them."""
+from modelyard.release.bundle import read_bundle
 
 
 def evaluate(platform: Platform, release: str, *, as_of: datetime, champion: str | None = None) -> str:
@@ -82,66 +66,15 @@ def read_evidence(platform: Platform, model: str, digest: str) -> Evidence:
 
 def _measure(platform: Platform, release: Release, champion: str | None, as_of: datetime) -> Evidence:
     from modelyard.flows.features import frame_of
+    from modelyard.flows.surroundings import measure_surroundings
 
     project = load_project(release.model, platform.settings)
     frame = frame_of(platform, release)
     ours = read_bundle(platform.ledger.releases.bundle(release.digest), release.digest)
     theirs = read_bundle(platform.ledger.releases.bundle(champion), champion) if champion else None
-    return measure_bundles(project, frame, ours, theirs, as_of)
-
-
-def measure_bundles(
-    project: Project, frame: pd.DataFrame, ours: Bundle, theirs: Bundle | None, as_of: datetime
-) -> Evidence:
-    """The evidence, from the training frame of the release's snapshot and the bundles alone."""
-    release = ours.release
-    window = Window.parse(release.parts["evaluation_window"])
-    rows, sample = _sample(project, frame, window)
-    champion = theirs.release.digest if theirs else None
-    return Evidence(
-        model=release.model,
-        release=release.digest,
-        champion=champion,
-        as_of=as_of,
-        snapshot=release.snapshot,
-        window=window,
-        rows=content_digest(canonical(rows, project.spec.source.key)),
-        measurements=tuple(_measurements(project, rows, sample, ours, theirs)),
-    )
-
-
-def _sample(project: Project, frame: pd.DataFrame, window: Window) -> tuple[pd.DataFrame, Sample]:
-    from modelyard.training.split import rows_in
-
-    source, label = project.spec.source, project.spec.label.column
-    rows = frame[rows_in(frame[source.event_time], window) & frame[label].notna().to_numpy()]
-    times = rows[source.event_time].dt.tz_convert("UTC").dt.tz_localize(None).to_numpy(dtype="datetime64[us]")
-    return rows, Sample(label=rows[label].to_numpy(dtype=np.float64), times=times, window=window)
-
-
-def _measurements(
-    project: Project, rows: pd.DataFrame, sample: Sample, ours: Bundle, theirs: Bundle | None
-) -> Iterator[Measurement]:
-    release, model = ours.release, BundleModel(ours)
-    threshold = model.signature.threshold
-    columns = {name: rows[name] for name in project.spec.features}
-    scores = Scores(release.digest, model.score(columns, units="model"))
-    yield from measure(sample, scores, threshold=threshold, seed=SEED)
-    yield from measure_slices(sample, scores, rows, project.spec.slices)
-    yield from measure_importance(sample, scores, rows[list(columns)], model, seed=SEED)
-    if theirs is not None:
-        champion = BundleModel(theirs)
-        other = Scores(theirs.release.digest, champion.score(columns, units="model"))
-        yield from measure(sample, other, threshold=champion.signature.threshold, seed=SEED)
-        yield from compare(sample, scores, other, threshold=threshold, seed=SEED)
-    for name in RECORDED:
-        yield Measurement(name=name, value=release.metrics[name], subject=release.digest)
-    yield Measurement(name="example_difference", value=model.check_example(), subject=release.digest)
-    size = float(len(ours.files["model.onnx"]))
-    yield Measurement(name="model_size_bytes", value=size, unit="bytes", subject=release.digest)
-    if len(sample):
-        feeds = encode({name: column.iloc[:200] for name, column in columns.items()}, model.signature, units="model")
-        yield from measure_latency(model.onnx, feeds, release.digest)
+    rows, _ = evaluation_rows(project, frame, release)
+    around = measure_surroundings(platform, project, rows, ours, champion)
+    return measure_bundles(project, frame, ours, theirs, as_of, around)
 
 
 def _log(platform: Platform, release: Release, evidence: Evidence) -> None:
@@ -149,6 +82,13 @@ def _log(platform: Platform, release: Release, evidence: Evidence) -> None:
     with platform.tracking.resume(release.mlflow_run_id) as run:
         run.metrics([(f"evaluation_{m.name}", m.value, 0) for m in own if m.value is not None])
         run.tags({"modelyard.evidence": evidence.digest})
+        figure = importance_plot([m for m in evidence.measurements if m.name == "importance"])
+        if figure is not None:
+            run.figure(figure, PLOT)
+        with TemporaryDirectory(prefix="modelyard-supply-") as scratch:
+            folder, _, name = LICENCES.rpartition("/")
+            (Path(scratch) / name).write_text(licence_list(installed_licences()), encoding="utf-8")
+            run.folder(Path(scratch), folder)
 
 
 def _store(platform: Platform, model: str) -> str:

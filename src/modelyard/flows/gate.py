@@ -38,6 +38,7 @@ def decide(platform: Platform, release: Release, evidence: str | Sequence[Measur
         champion=champion.digest if champion else None,
         as_of=as_of,
         evidence=digest,
+        had_champion=champion is None and _ever_promoted(platform, release.model),
     )
 
 
@@ -77,6 +78,11 @@ def assess(
     ledger.releases.mark(release_digest, "ready", decision.reasons[0])
     ledger.journal.resolve_incident(_key(release), now, decision.reasons[0])
     return decision
+
+
+def _ever_promoted(platform: Platform, model: str) -> bool:
+    """Whether a rollout of the model ever ended in a promotion: then a ledger without a champion has lost it."""
+    return any(body.get("status") == "promoted" for body in platform.ledger.rollouts.history(model))
 
 
 def _read(platform: Platform, release: Release, digest: str) -> tuple[Sequence[Measurement], str]:

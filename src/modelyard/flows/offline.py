@@ -24,7 +24,7 @@ from modelyard.data.source import read_source
 from modelyard.evaluation.evidence import Evidence
 from modelyard.features.join import point_in_time
 from modelyard.flows.candidate import Candidate, make_candidate, plan_candidate
-from modelyard.flows.evaluate import measure_bundles
+from modelyard.flows.measuring import measure_bundles
 from modelyard.flows.resuming import resuming
 from modelyard.flows.snapshot import window_days
 from modelyard.release.bundle import MANIFEST, read_bundle, write_parts

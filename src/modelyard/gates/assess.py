@@ -3,15 +3,17 @@ passes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from math import isfinite
 
 from modelyard.core.digest import digest_json, short
+from modelyard.core.readiness import SUPERVISION
 from modelyard.core.value import Digest
 from modelyard.core.verdict import Condition, Decision, Measurement, Outcome, Severity, Verdict
-from modelyard.gates.policy import Gate, GatePolicy
+from modelyard.gates.policy import SCORED, Gate, GatePolicy, Profile
+from modelyard.gates.score import Share, score_verdicts
 
 READY, BLOCKED = "ready", "blocked"
 NOT_APPLICABLE = "not applicable"
@@ -19,13 +21,17 @@ NOT_APPLICABLE = "not applicable"
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """What is assessed: the release, against which champion, with what was known when."""
+    """What is assessed: the release, against which champion, with what was known when.
+
+    ``lost`` says that the model had a champion and has none now: that is no first release.
+    """
 
     measurements: Sequence[Measurement]
     release: Digest
     champion: Digest | None
     as_of: datetime
     first_release: str
+    lost: bool
 
 
 def assess(
@@ -37,33 +43,65 @@ def assess(
     champion: Digest | None,
     as_of: datetime,
     evidence: Digest | None = None,
+    profile: Profile = "candidate",
+    had_champion: bool = False,
 ) -> Decision:
-    """One verdict per gate, and ``ready`` only if no blocker is left.
+    """One verdict per gate of the profile, then the score's, and ``ready`` only if no blocker is left among them.
 
     A measurement counts for a release when its ``subject`` is that release's digest; a comparison's ``variant`` names
-    the champion that was compared with. ``champion`` None means that the model never had one. ``evidence`` names the
-    document that holds the measurements; by default they are cited by their own digest.
+    the champion that was compared with. ``champion`` None means that there is none: the model's first release, unless
+    ``had_champion`` says that there was one, which is then missing. ``evidence`` names the document that holds the
+    measurements; by default they are cited by their own digest.
     """
-    case = _Case(measurements, release, champion, as_of, policy.first_release)
-    verdicts = tuple(_judge(name, gate, case) for name, gate in policy.gates.items())
+    lost = champion is None and had_champion
+    case = _Case(measurements, release, champion, as_of, policy.first_release, lost)
+    gates = policy.of(profile)
+    judged = {name: _judge(name, gate, case) for name, gate in gates.items()}
+    verdicts = (*judged.values(), *_score(policy, gates, judged, release, profile))
     blocking = [v for v in verdicts if v.blocks]
-    passed = sum(v.outcome is Outcome.SUCCESSFUL for v in verdicts)
-    if blocking:
-        reasons = [f"{v.check} {v.outcome.value}: {v.reason}" for v in blocking]
-    else:
-        reasons = [f"{passed} of {len(verdicts)} gates passed, no blocker is left"]
-        reasons += [f"{v.check} {v.outcome.value}: {v.reason}" for v in verdicts if v.outcome is not Outcome.SUCCESSFUL]
     return Decision(
         kind="gates",
         action=BLOCKED if blocking else READY,
         model=model,
         subject=release,
-        reasons=tuple(reasons),
+        reasons=_reasons(verdicts, len(judged), blocking),
         verdicts=verdicts,
         evidence=(evidence or evidence_digest(measurements), *([champion] if champion else [])),
         policy=policy.digest,
         as_of=as_of,
     )
+
+
+def _reasons(verdicts: Sequence[Verdict], gates: int, blocking: Sequence[Verdict]) -> tuple[str, ...]:
+    if blocking:
+        return tuple(f"{v.check} {v.outcome.value}: {v.reason}" for v in blocking)
+    passed = sum(v.outcome is Outcome.SUCCESSFUL for v in verdicts[:gates])
+    told = [v for v in verdicts if v.outcome is not Outcome.SUCCESSFUL or v.check == SUPERVISION]
+    return (
+        f"{passed} of {gates} gates passed, no blocker is left",
+        *(f"{v.check} {v.outcome.value}: {v.reason}" for v in told),
+    )
+
+
+def _score(
+    policy: GatePolicy, gates: Mapping[str, Gate], judged: Mapping[str, Verdict], release: Digest, profile: Profile
+) -> tuple[Verdict, ...]:
+    if policy.score is None or profile not in SCORED:
+        return ()
+    counting = [(gates[name], verdict) for name, verdict in judged.items() if _counts(gates[name], verdict)]
+    shares = [
+        Share(
+            area=gate.counts_for,
+            weight=policy.score.weights[gate.severity] if gate.weight is None else gate.weight,
+            passed=verdict.outcome is Outcome.SUCCESSFUL,
+        )
+        for gate, verdict in counting
+    ]
+    return score_verdicts(policy.score, shares, any(v.blocks for v in judged.values()), release)
+
+
+def _counts(gate: Gate, verdict: Verdict) -> bool:
+    return not gate.dry_run and not verdict.reason.startswith(NOT_APPLICABLE)
 
 
 def evidence_digest(measurements: Sequence[Measurement]) -> Digest:
@@ -80,9 +118,7 @@ def _judge(name: str, gate: Gate, case: _Case) -> Verdict:
         reason = f"{NOT_APPLICABLE}: {why}"
         return _verdict(name, gate, Outcome.INCONCLUSIVE, reason, severity=Severity.INFORMATIONAL)
     if gate.needs_champion and case.champion is None:
-        return _verdict(
-            name, gate, Outcome.INCONCLUSIVE, "there is no champion to compare with (first_release: require)"
-        )
+        return _verdict(name, gate, Outcome.INCONCLUSIVE, f"there is no champion to compare with ({_whither(case)})")
     found = _find(gate, case, case.release)
     if isinstance(found, _Flaw):
         return _verdict(name, gate, found.outcome, found.reason, *found.measurements)
@@ -96,16 +132,21 @@ def _judge(name: str, gate: Gate, case: _Case) -> Verdict:
     holds = condition.holds(value)
     which = "" if gate.uses == "value" else f" ({gate.uses})"
     reason = f"{_what(gate)}{which} {value:.6g}, must be {condition}{against}, n = {found.n}"
-    advice = f". {gate.advice}" if gate.advice and not holds else ""
     outcome = Outcome.SUCCESSFUL if holds else Outcome.FAILED
-    return _verdict(name, gate, outcome, reason + advice, found, condition=condition)
+    return _verdict(name, gate, outcome, reason, found, condition=condition)
+
+
+def _whither(case: _Case) -> str:
+    return "it had one, which is missing from the ledger" if case.lost else "first_release: require"
 
 
 def _not_applicable(gate: Gate, case: _Case) -> str:
     """Why the policy does not ask this of the release; what does not apply is never called passed."""
-    if gate.needs_champion and case.champion is None and case.first_release == "skip":
+    if gate.when == "never":
+        return f"the policy exempts this model: {gate.because}"
+    if gate.needs_champion and case.champion is None and not case.lost and case.first_release == "skip":
         return "the model has no champion yet (first_release: skip)"
-    if gate.when == "first_release" and case.champion is not None:
+    if gate.when == "first_release" and (case.champion is not None or case.lost):
         return "a bar for first releases; this one is compared with a champion"
     return ""
 
@@ -202,11 +243,12 @@ def _verdict(
     severity: Severity | None = None,
 ) -> Verdict:
     kept = tuple(m for m in measured if _finite(m))  # a record must be readable again
+    stands = outcome is not Outcome.SUCCESSFUL and not reason.startswith(NOT_APPLICABLE)
     return Verdict(
         check=name,
         outcome=outcome,
         severity=severity or gate.severity,
-        reason=reason,
+        reason=f"{reason}. {gate.to_do}" if stands else reason,
         condition=condition or gate.condition,
         measurements=kept,
         dry_run=gate.dry_run,

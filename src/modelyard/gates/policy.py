@@ -9,7 +9,8 @@ from pydantic import Field, field_validator, model_validator
 
 from modelyard.config.policies import Policy
 from modelyard.core.verdict import Condition, Severity
-from modelyard.gates.catalogue import MEASUREMENTS, Known
+from modelyard.gates.catalogue import GROUPS, MEASUREMENTS, Known
+from modelyard.gates.score import Area, ScorePolicy
 
 Category = Literal[
     "data",
@@ -25,6 +26,44 @@ Category = Literal[
     "rollback",
     "human",
 ]
+
+Profile = Literal["pull_request", "nightly", "candidate", "canary", "post_release"]
+"""When gates run: before a merge, each night, on a new release, during its rollout, after it."""
+
+SCORED: tuple[Profile, ...] = ("nightly", "candidate")
+"""The profiles in which every area is looked at, so that a score means something."""
+
+AREA_OF: dict[Category, Area] = {
+    "data": "model_validation",
+    "features": "model_validation",
+    "quality": "model_validation",
+    "slices": "model_validation",
+    "robustness": "model_validation",
+    "fairness": "model_validation",
+    "latency": "performance",
+    "resources": "performance",
+    "security": "security",
+    "observability": "integration",
+    "rollback": "integration",
+    "human": "integration",
+}
+"""The area of the score that a category counts for, unless the gate names another."""
+
+ADVICE: dict[Category, str] = {
+    "data": "Look at the snapshot's validation, or take a longer window.",
+    "features": "Compare the inputs with those of the last release: a source may have changed.",
+    "quality": "Look at the run's curves and at the data of these days; retrain when more outcomes are known.",
+    "slices": "Look at the rows of this slice: too few, or another population than in training.",
+    "robustness": "Look at what the model does with such inputs before users do.",
+    "fairness": "Look at the groups one by one; the threshold, or what the label means in each, may be the reason.",
+    "latency": "Measure again on a quiet machine; if it stays, a smaller network or fewer inputs.",
+    "resources": "A smaller network, or more room on the replicas.",
+    "security": "Do not serve it before this is understood.",
+    "observability": "Train anew: without a reference nobody will see it drift.",
+    "rollback": "Mend the way back first: modelyard release verify names what is wrong.",
+    "human": "Name the people in policies/governance.yaml.",
+}
+"""What to do where a gate gives no advice of its own."""
 
 
 class Regression(Policy):
@@ -51,7 +90,9 @@ class Gate(Policy):
     Exactly one of ``condition`` and ``regression`` (to the champion's own measurement). ``uses`` says which number
     must satisfy it: the ``value``, its ``absolute`` value, or an end (``low``, ``high``) of its interval, so that what
     is not known well enough does not pass. ``slice`` restricts it to a part of the rows, as in ``carrier=UA``. ``when:
-    first_release`` is for bars that only make sense where there is no champion to compare with.
+    first_release`` is for bars that only make sense where there is no champion to compare with; ``never`` exempts a
+    model from a gate of the default, and ``because`` then says why. ``profiles`` names when it runs. ``area`` and
+    ``weight`` are its place in the score; by default its category and its severity say them.
     """
 
     category: Category
@@ -61,7 +102,11 @@ class Gate(Policy):
     uses: Literal["value", "absolute", "low", "high"] = "value"
     condition: Condition | None = None
     regression: Regression | None = None
-    when: Literal["always", "first_release"] = "always"
+    when: Literal["always", "first_release", "never"] = "always"
+    because: str = ""
+    profiles: tuple[Profile, ...] = Field(default=SCORED, min_length=1)
+    area: Area | None = None
+    weight: float | None = Field(default=None, ge=0)
     min_n: int = Field(default=0, ge=0)
     dry_run: bool = False
     advice: str = ""
@@ -85,6 +130,8 @@ class Gate(Policy):
             raise ValueError(f"a regression compares values; uses = {self.uses!r} has no meaning there")
         if self.when == "first_release" and self.needs_champion:
             raise ValueError("a first release has no champion: a comparison cannot apply to it")
+        if (self.when == "never") != bool(self.because):
+            raise ValueError("a gate that never applies says why in `because`, and no other does")
         return self
 
     @model_validator(mode="after")
@@ -103,9 +150,20 @@ class Gate(Policy):
         """Whether it compares with the champion."""
         return self.regression is not None or self.measured.compares
 
+    @property
+    def counts_for(self) -> Area:
+        """The area of the score that it belongs to."""
+        return self.area or AREA_OF[self.category]
+
+    @property
+    def to_do(self) -> str:
+        """What to do when it does not pass."""
+        return self.advice or ADVICE[self.category]
+
 
 class GatePolicy(Policy):
-    """All gates by id, and what becomes of comparisons when there is nothing to compare with.
+    """All gates by id, the score (without one the blockers alone decide), and what becomes of comparisons when there is
+    nothing to compare with.
 
     ``first_release: skip`` makes comparisons not applicable while the model has no champion at all (and only then; it
     is recorded as such), ``require`` lets them block.
@@ -113,12 +171,19 @@ class GatePolicy(Policy):
 
     gates: dict[str, Gate] = Field(min_length=1)
     first_release: Literal["skip", "require"]
+    score: ScorePolicy | None = None
+
+    def of(self, profile: Profile) -> dict[str, Gate]:
+        """The gates of a profile, those that are cheap to measure first."""
+        chosen = {name: gate for name, gate in self.gates.items() if profile in gate.profiles}
+        return dict(sorted(chosen.items(), key=lambda item: GROUPS.index(item[1].measured.group)))
 
     @model_validator(mode="after")
     def _something_can_block(self) -> Self:
-        firm = [g for g in self.gates.values() if g.severity is Severity.BLOCKER and not g.dry_run]
+        chosen = self.of("candidate").values()
+        firm = [g for g in chosen if g.severity is Severity.BLOCKER and not g.dry_run]
         if not [g for g in firm if not g.needs_champion and g.when == "always"]:
-            raise ValueError("at least one gate must be a blocker, no dry run, and apply to every release")
+            raise ValueError("at least one gate must be a blocker, no dry run, and apply to every candidate")
         return self
 
 

@@ -16,6 +16,7 @@ Trigger = Literal[
     "manual_override",
     "accuracy_drop",
     "critical_slice",
+    "low_score",
 ]
 
 POLICY_ACTOR = "modelyard-policy"

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from modelyard.core.digest import short
+from modelyard.core.readiness import supervision
 from modelyard.core.records import Release, SemVer
 from modelyard.core.value import Digest, Moment, Value
 from modelyard.core.verdict import Decision, Measurement, Outcome
@@ -66,6 +67,8 @@ def assess_risk(
         applying += _accuracy(decision, policy.accuracy_drop)
     applying += _overrides(release)
     applying += _slices(decision, policy.critical_slices)
+    if supervision(decision.verdicts) == "with_a_person":
+        applying.append(_reason("low_score", "the gates' score asks for a person"))
     reasons = tuple(r for r in applying if r.trigger in policy.high_risk)
     return RiskAssessment(
         release=release.digest,

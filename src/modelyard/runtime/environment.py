@@ -60,6 +60,7 @@ def platform_environment(config: RuntimeConfig) -> dict[str, str]:
         "EDGE_URL": settings.edge_url,
         "ADMIN_TOKEN_FILE": config.token_file,
         "TRUSTED_KEYS_FILE": config.trusted_keys_file,
+        **({"ADVISORIES_URL": settings.advisories_url} if settings.advisories_url else {}),
         **({"CONTAINER_IMAGE": settings.container_image} if settings.container_image else {}),
     }
     return {

@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from fixtures.gate_evidence import sound
 from fixtures.keys import KEY, TRUST
 
 from modelyard.adapters.db.ledger import PostgresLedger
+from modelyard.config.policies import load_policy
 from modelyard.config.settings import Settings
 from modelyard.core.digest import digest_bytes
 from modelyard.core.records import Release
 from modelyard.core.verdict import Measurement
 from modelyard.core.window import Window
 from modelyard.drift.edges import fit_profile
+from modelyard.gates.policy import GatePolicy
 from modelyard.ports.fleet import Trip
 from modelyard.ports.predictions import HourUse, VersionUse
 from modelyard.release.signature import Input, Signature
@@ -169,25 +172,12 @@ def here(engine: Engine, home: Path, profile: str = "demo") -> Here:
 
 
 def evidence(release: Release, champion: Release | None = None, **over: float) -> list[Measurement]:
-    """Sound measurements of a release; ``over`` replaces values by name."""
-    values: dict[str, float] = {
-        "evaluation_rows": 3000,
-        "auc": 0.75,
-        "brier": 0.15,
-        "calibration_gap": 0.01,
-        "ece": 0.02,
-        "train_validation_gap": 0.01,
-        "onnx_max_difference": 1e-5,
-        "latency_p95_ms": 0.1,
-        "model_size_bytes": 90_000,
-    }
-    differences = {"logloss_difference": -0.003, "auc_difference": 0.004} if champion else {}
-    window = Window(start=NOW - timedelta(days=3), end=NOW)
-    about: dict[str, Any] = {"n": 3000, "window": window, "subject": release.digest}
-    found = [Measurement(name=name, value=value, **about) for name, value in (values | over).items()]
-    found += [
-        Measurement(name="auc", value=0.7, slice=f"carrier={carrier}", **about) for carrier in ("UA", "B6", "EV", "DL")
+    """Sound measurements of a release by the shipped policy; ``over`` replaces values by name."""
+    policy = load_policy(GatePolicy, "gates", Settings.from_env({"MODELYARD_ROOT": str(ROOT)}), MODEL)
+    found = sound(policy, release.digest, champion.digest if champion else None, NOW).values()
+    return [
+        m.model_copy(update={"value": over[m.name], "low": over[m.name], "high": over[m.name]})
+        if m.name in over and not m.slice
+        else m
+        for m in found
     ]
-    compared = about | {"variant": champion.digest} if champion else about
-    found += [Measurement(name=n, value=v, low=v - 0.004, high=v + 0.004, **compared) for n, v in differences.items()]
-    return found

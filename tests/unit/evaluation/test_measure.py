@@ -11,8 +11,8 @@ import pytest
 from modelyard.core.digest import digest_json
 from modelyard.core.verdict import Measurement
 from modelyard.core.window import Window
-from modelyard.evaluation.bootstrap import blocks_of, interval
-from modelyard.evaluation.measure import Sample, Scores, compare, measure, measure_slices
+from modelyard.evaluation.bootstrap import blocks_of, interval, mean_interval
+from modelyard.evaluation.measure import Sample, Scores, compare, compare_slices, measure, measure_slices
 
 WINDOW = Window(start=datetime(2013, 4, 2, tzinfo=UTC), end=datetime(2013, 4, 9, tzinfo=UTC))
 OURS, THEIRS = digest_json("ours"), digest_json("theirs")
@@ -57,7 +57,8 @@ def test_one_outcome_only_has_no_area() -> None:
 def test_equal_forecasts_differ_by_nothing_at_all() -> None:
     rows, p = sample()
     for m in compare(rows, Scores(OURS, p), Scores(THEIRS, p), seed=1, threshold=0.5):
-        assert (m.value, m.low, m.high, m.variant) == (0, 0, 0, THEIRS)
+        expected = (1, None, None, THEIRS) if m.name == "worse_p" else (0, 0, 0, THEIRS)
+        assert (m.value, m.low, m.high, m.variant) == expected
 
 
 def test_a_worse_forecast_is_seen_as_worse_on_the_same_rows() -> None:
@@ -98,3 +99,33 @@ def test_dependent_rows_have_a_wider_interval_than_their_number_claims(seed: int
     low, high = interval(lambda rows: float(values[rows].mean()), blocks, rng)
     naive = 2 * 1.96 * values.std() / np.sqrt(values.size)
     assert high - low > 3 * naive
+
+
+def test_slices_are_compared_with_the_champion_on_their_own_rows() -> None:
+    rows, p = sample()
+    frame = pd.DataFrame({"carrier": ["AA"] * 900 + ["UA"] * 580 + ["ZZ"] * 20})
+    worse = np.where(frame["carrier"] == "UA", 0.5, p)
+    scores = (Scores(OURS, worse), Scores(THEIRS, p))
+    found = {m.slice: m for m in compare_slices(rows, *scores, frame, ["carrier"], seed=1)}
+    assert (found["carrier=AA"].value, found["carrier=AA"].high) == (0, 0)
+    assert found["carrier=UA"].low > 0
+    assert (found["carrier=UA"].variant, found["carrier=UA"].n) == (THEIRS, 580)
+    assert found["carrier=ZZ"].value is None
+
+
+def test_answers_at_the_threshold_are_compared_by_the_rows_on_which_only_one_is_right() -> None:
+    rows, p = sample()
+    wrong = np.where(rows.label > 0.5, 0.1, 0.9)
+    found = by_name(compare(rows, Scores(OURS, wrong), Scores(THEIRS, 1 - wrong), seed=1, threshold=0.5))["worse_p"]
+    assert found.value < 1e-9
+    assert found.evidence == "right alone: the release on 0 rows, the champion on 1500"
+    assert by_name(compare(rows, Scores(OURS, p), Scores(THEIRS, p), seed=1, threshold=0.5))["worse_p"].value == 1
+
+
+def test_the_mean_of_blocks_has_the_interval_that_resampling_rows_of_blocks_has() -> None:
+    rows, p = sample()
+    blocks, gaps = blocks_of(rows.times), rows.label - p
+    quick = mean_interval(gaps, blocks, np.random.default_rng(0))
+    slow = interval(lambda places: float(gaps[places].mean()), blocks, np.random.default_rng(0))
+    assert quick == pytest.approx(slow)
+    assert mean_interval(gaps[:10], np.zeros(10, dtype=np.int64), np.random.default_rng(0)) is None
