@@ -11,7 +11,7 @@ from modelyard.core.errors import ConfigError, ModelyardError
 from modelyard.demo.airflow_api import DagRun
 from modelyard.demo.conductor import Conductor
 from modelyard.demo.traffic import Traffic
-from modelyard.flows.govern import CONCLUSIONS
+from modelyard.flows.attest import CONCLUSIONS
 from modelyard.gates.assess import BLOCKED
 from modelyard.ports.ledger import Ledger
 from modelyard.ports.platform import Platform
