@@ -30,7 +30,7 @@ from modelyard.drift.distances import jensen_shannon, kolmogorov, psi, wasserste
 from modelyard.drift.edges import fit_profile
 from modelyard.drift.policy import CalibrationRule, Windows
 from modelyard.drift.quality import clustered, measure_quality
-from modelyard.drift.thresholds import Distance, fit_thresholds
+from modelyard.drift.thresholds import NOTHING, Distance, fit_thresholds
 
 BEGIN = datetime(2000, 1, 1, tzinfo=UTC)
 FEATURE = "value"
@@ -82,7 +82,8 @@ def _profiled(columns: Columns, plan: Plan) -> Scores:
     found = {}
     for name, distance in DISTANCES.items():
         scores = np.array([distance(reference.feature(FEATURE), window) for window in windows], dtype=np.float64)
-        found[name] = scores / fit_thresholds(weeks, distance=distance).features[0].value
+        thresholds = fit_thresholds(weeks, distance=distance, least=NOTHING if distance is psi else 0.0)
+        found[name] = scores / (thresholds.measurements([FEATURE])[0].value or np.nan)
         if name == "PSI":
             found["PSI, fixed bound"] = scores
     return found

@@ -22,7 +22,7 @@ from _detection import Floats, alarms_per_100, by_chance, calibrate, episodes, h
 from _flight_days import families
 from _known_answers import PAGE, put_tables
 from _peer_env import HERE, environment
-from _report import RESULTS, Facts, Row, write_part
+from _report import RESULTS, Facts, Row, parts, write_part
 from _streams import ANSWERS, INPUTS, Columns, Family, Plan
 from _window_detectors import GROUPS, Detector, Group
 
@@ -109,20 +109,36 @@ def river(started: subprocess.Popen[str], family: Family, folder: Path) -> list[
     return found
 
 
-def judged(family: Family, plan: Plan, seed: int, carried: Levels) -> dict[str, Any]:
-    """All detectors on one family of streams."""
+def judged(family: Family, plan: Plan, seed: int, carried: Levels, kept: dict[str, Any] | None) -> dict[str, Any]:
+    """All detectors on one family of streams; with ``kept``, only ours are run and the others are taken from there."""
     sets = draw(family, plan, seed)
-    with tempfile.TemporaryDirectory(prefix="bench-known-answers-") as path:
-        folder = Path(path)
-        started = start_river(family, sets, plan, carried, folder)
-        try:
-            found = [d for group in GROUPS[family.kind] for d in windowed(group, family, sets, plan, carried)]
-            found += river(started, family, folder)
-        finally:
-            started.kill()
+    ours, theirs = GROUPS[family.kind]
+    if kept is not None:
+        others = [d for d in kept["detectors"] if d["who"] != ours.who]
+        found = [*windowed(ours, family, sets, plan, carried), *others]
+    else:
+        with tempfile.TemporaryDirectory(prefix="bench-known-answers-") as path:
+            started = start_river(family, sets, plan, carried, Path(path))
+            try:
+                found = [d for group in (ours, theirs) for d in windowed(group, family, sets, plan, carried)]
+                found += river(started, family, Path(path))
+            finally:
+                started.kill()
     print(f"{family.kind}, {family.name}: done", file=sys.stderr, flush=True)
     about = {"family": family.name, "kind": family.kind, "planted": dict(family.drifts)}
     return about | {"detectors": found, "chance": by_chance(TARGET, plan.horizon).to_dict()}
+
+
+def kept_tables(path: Path, kind: str, about: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """What the result file has of the same streams, by family.
+
+    Raises:
+        SystemExit: it has none, or of other streams.
+    """
+    part = parts(path).get(kind, {})
+    if {key: part.get(key) for key in about} != about:
+        raise SystemExit(f"{path} has no {kind} of the same streams ({about}): run without --ours")
+    return {table["family"]: table for table in part["tables"]}
 
 
 def rows(tables: Sequence[dict[str, Any]]) -> list[Row]:
@@ -146,18 +162,20 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--streams", type=int, default=Plan.streams, help="of each kind and purpose")
     parser.add_argument("--kinds", default="inputs,answers", help="which kinds, separated by commas")
+    parser.add_argument("--ours", action="store_true", help="run our detectors only; keep the others' results")
     parser.add_argument("--out", type=Path, default=RESULTS / "known_answers.json")
     parser.add_argument("--page", type=Path, default=PAGE, help="whose tables are replaced")
     given = parser.parse_args()
     plan, real = Plan(streams=given.streams), families()
     for kind in given.kinds.split(","):
         facts, carried, tables = Facts(), Levels(), []
+        about = {"seed": given.seed, "plan": asdict(plan), "target": TARGET}
+        kept = kept_tables(given.out, kind, about) if given.ours else {}
         for family in (f for f in (*INPUTS, *ANSWERS, *real) if f.kind == kind):
-            tables.append(judged(family, plan, given.seed, carried))
+            tables.append(judged(family, plan, given.seed, carried, kept.get(family.name)))
             if not carried:
                 carried = {f"{d['who']} {d['detector']}": d["level"] for d in tables[0]["detectors"]}
-        about = {"seed": given.seed, "plan": asdict(plan), "target": TARGET, "tables": tables}
-        write_part(given.out, kind, rows(tables), facts, **about)
+        write_part(given.out, kind, rows(tables), facts, **about, tables=tables)
     put_tables(given.out, given.page)
 
 
