@@ -55,9 +55,17 @@ class History:
         self._days: list[float] = []
         self._member, self._cycle = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
         self._share = np.empty(0)
+        self._answered: tuple[tuple[int, float, bytes], Floats] = ((-1, 0.0, b""), np.empty((0, len(FEATURES))))
 
     def features(self, tests: Ints, day: float) -> Floats:
         """One row for each test, one column for each of ``FEATURES``, as known on ``day`` before the cycle."""
+        # A policy asks twice about each cycle: to score it, and to learn from it.
+        asked = (len(self._days), day, tests.tobytes())
+        if self._answered[0] != asked:
+            self._answered = (asked, self._features(tests, day))
+        return self._answered[1]
+
+    def _features(self, tests: Ints, day: float) -> Floats:
         at = np.array([self._place.get(int(test), -1) for test in tests])
         known = at >= 0
         of = {name: np.where(known, self._pick(values, at), 0.0) for name, values in self._count.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -37,17 +37,24 @@ class Untaught:
 
 
 class Counting:
-    """Order by one count of the past; a test that never ran comes last, as if it had always passed."""
+    """Order by a count of each test's earlier executions.
 
-    def __init__(self, by: str) -> None:
-        self._by, self._failed, self._runs, self._last = by, dict[int, int](), dict[int, int](), dict[int, float]()
+    ``last``: the last verdict, tests that never ran last. ``rate``: the share of failures, tests that never ran at 0.3,
+    as all tests are on average. ``smoothed``: the share mixed with two executions, of which one failed.
+    """
+
+    def __init__(self, by: Literal["last", "rate", "smoothed"]) -> None:
+        self._by = by
+        self._failed, self._runs, self._last = dict[int, int](), dict[int, int](), dict[int, float]()
 
     def score(self, tests: Ints, day: float) -> Floats:  # noqa: ARG002
-        """The last verdict, or the share of failures of all earlier executions."""
+        """The count."""
         if self._by == "last":
             return np.array([self._last.get(int(test), 0.0) for test in tests])
         seen = [(self._failed.get(int(test), 0), self._runs.get(int(test), 0)) for test in tests]
-        return np.array([failed / runs if runs else 0.0 for failed, runs in seen])
+        if self._by == "smoothed":
+            return np.array([(failed + 1) / (runs + 2) for failed, runs in seen])
+        return np.array([failed / runs if runs else 0.3 for failed, runs in seen])
 
     def learn(self, cycle: Cycle) -> None:
         """Count."""
@@ -118,41 +125,51 @@ class Hasty:
 
 @dataclass(frozen=True)
 class Judged:
-    """A policy's result on each cycle in which something failed: its number, NAPFD, and NAPFD within half the time."""
+    """A policy's result on each cycle in which something failed: its number, NAPFD, and NAPFD where time is limited (a
+    row for each seed that broke ties)."""
 
     cycles: Ints
     whole: Floats
-    half: Floats
+    limited: Floats
 
 
-def judge(policy: Policy, past: Sequence[Cycle], *, seed: int = 0, share: float = 0.5) -> Judged:
-    """Go through the cycles as time did: each is scored from the ones before it, judged, and then learned."""
-    rng, numbers, whole, half = np.random.default_rng(seed), [], [], []
+def judge(policy: Policy, past: Sequence[Cycle], *, ties: Sequence[int] = (0,), share: float = 0.5) -> Judged:
+    """Go through the cycles as time did: each is scored from the ones before it, judged, and then learned.
+
+    ``ties`` are the seeds by which equal scores are ordered where only ``share`` of the time may be spent.
+    """
+    numbers, whole, limited = [], [], []
+    chance = [np.random.default_rng(seed) for seed in ties]
     for cycle in past:
         scores = policy.score(cycle.tests, cycle.day)
         if cycle.failed.any():
             numbers.append(cycle.number)
             whole.append(napfd(cycle, scores))
-            half.append(napfd_within(cycle, scores, share, rng))
+            limited.append([napfd_within(cycle, scores, share, rng) for rng in chance])
         policy.learn(cycle)
-    return Judged(np.array(numbers, dtype=np.int64), np.array(whole), np.array(half))
+    return Judged(np.array(numbers, dtype=np.int64), np.array(whole), np.array(limited).T)
 
 
-def oracle(past: Sequence[Cycle], *, seed: int = 0, share: float = 0.5) -> Judged:
-    """The same by one who knows each test's share of failures in the cycle itself: no order of tests does better."""
-    failing, rng = [cycle for cycle in past if cycle.failed.any()], np.random.default_rng(seed)
-    known = [cycle.failures / cycle.executions for cycle in failing]
-    return Judged(
-        np.array([cycle.number for cycle in failing], dtype=np.int64),
-        np.array([napfd(cycle, share_failed) for cycle, share_failed in zip(failing, known, strict=True)]),
-        np.array([napfd_within(c, s, share, rng) for c, s in zip(failing, known, strict=True)]),
-    )
+class Oracle:
+    """Knows each test's share of failures in the cycle itself: no order of whole tests does better on average."""
+
+    def __init__(self, past: Sequence[Cycle]) -> None:
+        self._past, self._at = past, 0
+
+    def score(self, tests: Ints, day: float) -> Floats:  # noqa: ARG002
+        """The shares of the cycle that is next."""
+        return self._past[self._at].failures / self._past[self._at].executions
+
+    def learn(self, cycle: Cycle) -> None:  # noqa: ARG002
+        """Go on to the next cycle."""
+        self._at += 1
 
 
 POLICIES: dict[str, Callable[[int], Policy]] = {
     "random": lambda _seed: Untaught(),
     "last verdict": lambda _seed: Counting("last"),
     "failure rate": lambda _seed: Counting("rate"),
+    "failure rate, smoothed": lambda _seed: Counting("smoothed"),
     "online MLP": Perceptron,
     "online MLP + last 4": lambda seed: Perceptron(seed, blend=1.0),
     "ranker": lambda _seed: Ranker(),
