@@ -10,8 +10,9 @@ import pytest
 from fixtures.bundles import MODEL, graph, write_bundle_of
 from fixtures.keys import TRUST
 
-from modelyard.core.errors import IntegrityError
+from modelyard.core.errors import IntegrityError, Untrusted
 from modelyard.ports.fleet import Arm
+from modelyard.release.bundle import SIGNED
 from modelyard.serving.loading import Versions
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -82,3 +83,13 @@ def test_what_cannot_be_loaded_is_not_said_to_be_kept(loaded: Loaded) -> None:
     with pytest.raises(IntegrityError, match="absent"):
         loaded.versions.pin(MODEL, one, LATER)
     assert loaded.versions.pinned(MODEL) == ""
+
+
+def test_what_nobody_trusted_has_signed_is_not_loaded(loaded: Loaded) -> None:
+    one = loaded.arm(1)
+    with pytest.raises(Untrusted, match="trusted: none"):
+        Versions().get(MODEL, one)  # which was told of no key
+    Path(one.bundle.removeprefix("file://"), SIGNED).unlink()
+    with pytest.raises(Untrusted, match="nobody has signed it"):
+        loaded.versions.get(MODEL, one)
+    assert len(loaded.versions) == 0
