@@ -10,6 +10,7 @@ from modelyard.cli import (
     data,
     demonstration,
     drift,
+    gates,
     keys,
     lineage,
     log,
@@ -52,6 +53,7 @@ app.command()(models.init)
 app.command()(predict.predict)
 app.command()(training.train)
 app.command()(training.evaluate)
+app.command()(gates.gates)
 app.add_typer(training.offline, name="offline")
 app.command()(lineage.lineage)
 app.command()(records.releases)

@@ -12,13 +12,20 @@ from modelyard.core.verdict import Decision, Measurement, Severity
 from modelyard.flows.attest import attest_decision
 from modelyard.flows.evaluate import read_evidence
 from modelyard.gates import assess as gates
-from modelyard.gates.policy import GatePolicy
+from modelyard.gates.policy import GatePolicy, Profile
 from modelyard.ports.platform import Platform
 
 ACTOR = "gates"
 
 
-def decide(platform: Platform, release: Release, evidence: str | Sequence[Measurement], as_of: datetime) -> Decision:
+def decide(
+    platform: Platform,
+    release: Release,
+    evidence: str | Sequence[Measurement],
+    as_of: datetime,
+    *,
+    profile: Profile = "candidate",
+) -> Decision:
     """Assess without recording anything: what the gates would say now, against the present champion.
 
     ``evidence`` is the digest of what ``flows.evaluate`` kept, or measurements made elsewhere.
@@ -38,6 +45,7 @@ def decide(platform: Platform, release: Release, evidence: str | Sequence[Measur
         champion=champion.digest if champion else None,
         as_of=as_of,
         evidence=digest,
+        profile=profile,
         had_champion=champion is None and _ever_promoted(platform, release.model),
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -29,6 +29,8 @@ Category = Literal[
 
 Profile = Literal["pull_request", "nightly", "candidate", "canary", "post_release"]
 """When gates run: before a merge, each night, on a new release, during its rollout, after it."""
+
+PROFILES: tuple[Profile, ...] = get_args(Profile)
 
 SCORED: tuple[Profile, ...] = ("nightly", "candidate")
 """The profiles in which every area is looked at, so that a score means something."""

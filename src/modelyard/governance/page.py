@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from modelyard.core.readiness import SUPERVISION
 from modelyard.core.records import Release
 from modelyard.core.verdict import Decision, Outcome, Verdict
 from modelyard.governance.policy import GovernancePolicy
@@ -28,6 +29,7 @@ def body(release: Release, gates: Decision, risk: RiskAssessment, policy: Govern
         f"**{risk.level.capitalize()} risk**: {people}.",
         *(f"- {r.trigger}: {r.detail}" for r in risk.reasons),
         "",
+        *readiness(gates),
         "| gate | severity | outcome | reason |",
         "|---|---|---|---|",
         *(_row(v) for v in sorted(gates.verdicts, key=_urgency)),
@@ -38,6 +40,14 @@ def body(release: Release, gates: Decision, risk: RiskAssessment, policy: Govern
         "voids it.",
     ]
     return "\n".join(lines)
+
+
+def readiness(gates: Decision) -> list[str]:
+    """The score and what it asks for, as a paragraph; nothing where no score was made."""
+    found = next((v for v in gates.verdicts if v.check == SUPERVISION), None)
+    if found is None or not found.measurements or found.measurements[0].value is None:
+        return []
+    return [f"**Readiness {found.measurements[0].value:.1f} of 100**, {found.reason.replace('_', ' ')}.", ""]
 
 
 def _row(verdict: Verdict) -> str:

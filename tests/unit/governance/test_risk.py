@@ -204,3 +204,24 @@ def test_the_question_shows_failed_blockers_before_failed_warnings() -> None:
         "| it |",
     ]
     assert sorted(rows, key=text.index) == rows
+
+
+class TestReadiness:
+    def score(self, band: str, outcome: Outcome) -> Verdict:
+        found = Measurement(name="score", value=72.5, subject=release().digest)
+        severity = Severity.WARNING
+        return Verdict(
+            check="supervision", outcome=outcome, reason=f"{band}: do so", measurements=(found,), severity=severity
+        )
+
+    @pytest.mark.parametrize("band", ["at_once", "with_monitoring", "with_a_person"])
+    def test_the_band_that_asks_for_a_person_is_high_risk(self, band: str) -> None:
+        fine = (checked(difference(0.004)), united())
+        found = assess(decision=gates(*fine, self.score(band, Outcome.SUCCESSFUL)))
+        assert [r.trigger for r in found.reasons] == (["low_score"] if band == "with_a_person" else [])
+
+    def test_the_question_names_score_and_supervision(self) -> None:
+        decision = gates(self.score("with_a_person", Outcome.INCONCLUSIVE))
+        asked = body(release(), decision, assess(decision=decision), POLICY, "")
+        assert "**Readiness 72.5 of 100**, with a person: do so." in asked
+        assert "Readiness" not in body(release(), gates(), assess(), POLICY, "")
