@@ -86,9 +86,21 @@ def features(asked: Asked) -> list[Section]:
         return [Section("Feature views", notes=("No views of this model have been built here.",))]
     built = json.loads(path.read_text())
     note = "As they stand now; no record is kept per run."
-    facts = (("known up to", At(parse_moment(built["moment"]))), ("code", built["code"]))
+    facts = (
+        ("known up to", At(parse_moment(built["moment"]))),
+        ("code", built["code"]),
+        ("landed rows left out", _left_out(built.get("left_out"))),
+    )
     rows = tuple((view, f"{count:,}") for view, count in built["rows"].items())
     return [Section("Feature views", (note,), facts, ("view", "rows"), rows)]
+
+
+def _left_out(told: dict[str, Any] | None) -> str:
+    """Rows that break the contract by themselves, by rule; views built before these were left out do not say."""
+    if told is None:
+        return "not recorded"
+    by_rule = ", ".join(f"{rule}: {count:,}" for rule, count in told["by_rule"].items())
+    return f"{told['rows']:,} ({by_rule})" if by_rule else f"{told['rows']:,}"
 
 
 def _why(release: Release) -> Section:

@@ -280,7 +280,11 @@ def test_features_are_shown_as_they_stand(pages: Pages) -> None:
     path.write_text(json.dumps({"moment": NOW.isoformat(), "landing": "x", "code": EVIL, "rows": {"rates": 12345}}))
     page = pages.text("features", "scheduled__1")
     assert "12,345" in page
+    assert "not recorded" in page
     assert ESCAPED in page
+    told = {"rows": 1200, "by_rule": {"Between(age)": 1200}, "not_applied": {}}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"left_out": told}))
+    assert "1,200 (Between(age): 1,200)" in pages.text("features", "scheduled__1")
 
 
 def test_pages_run_nothing_and_let_links_open(pages: Pages) -> None:

@@ -81,8 +81,8 @@ class GainRule(Policy):
 class InputRule(Policy):
     """Drift of inputs and scores. A PSI alone asks for a look, never for a retraining; broken inputs page a person.
 
-    ``shift``: from where on a PSI asks for a look. "held_out": from each feature's own threshold, learnt from the weeks
-    of the reference; ``watch_psi`` for a feature without one. "fixed": from ``watch_psi``. A feature whose importance
+    ``shift``: from where on a PSI asks for a look. "held_out": from the features' joint thresholds, learnt from the
+    weeks of the reference; ``watch_psi`` for a feature without one. "fixed": from ``watch_psi``. A feature whose importance
     is less than ``least_importance`` of the most important one's (``drift.importance``) drifts without a look.
     """
 
