@@ -243,12 +243,13 @@ def _verdict(
     severity: Severity | None = None,
 ) -> Verdict:
     kept = tuple(m for m in measured if _finite(m))  # a record must be readable again
+    to_do = gate.to_do if outcome is Outcome.FAILED else gate.without_evidence
     stands = outcome is not Outcome.SUCCESSFUL and not reason.startswith(NOT_APPLICABLE)
     return Verdict(
         check=name,
         outcome=outcome,
         severity=severity or gate.severity,
-        reason=f"{reason}. {gate.to_do}" if stands else reason,
+        reason=f"{reason}. {to_do}" if stands else reason,
         condition=condition or gate.condition,
         measurements=kept,
         dry_run=gate.dry_run,

@@ -93,7 +93,8 @@ class Gate(Policy):
     must satisfy it: the ``value``, its ``absolute`` value, or an end (``low``, ``high``) of its interval, so that what
     is not known well enough does not pass. ``slice`` restricts it to a part of the rows, as in ``carrier=UA``. ``when:
     first_release`` is for bars that only make sense where there is no champion to compare with; ``never`` exempts a
-    model from a gate of the default, and ``because`` then says why. ``profiles`` names when it runs. ``area`` and
+    model from a gate of the default, and ``because`` then says why. ``advice`` says what to do where it failed,
+    ``without_evidence`` where it could not be judged. ``profiles`` names when it runs. ``area`` and
     ``weight`` are its place in the score; by default its category and its severity say them.
     """
 
@@ -112,6 +113,7 @@ class Gate(Policy):
     min_n: int = Field(default=0, ge=0)
     dry_run: bool = False
     advice: str = ""
+    without_evidence: str = "Nothing passes without evidence: look why it is missing, and evaluate again."
 
     @field_validator("measurement")
     @classmethod

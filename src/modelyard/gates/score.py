@@ -115,7 +115,7 @@ def _area(name: Area, policy: AreaPolicy, value: float | None, shares: Sequence[
         absent = Measurement(name=SCORE, slice=name, value=None, why=why, subject=subject)
         reason = f"{why}. Add a gate of this area, or measure what its gates ask for."
         return _verdict(check, Outcome.INCONCLUSIVE, reason, absent, condition)
-    own = [s for s in shares if s.area == name]
+    own = [s for s in shares if s.area == name and s.weight > 0]
     found = Measurement(name=SCORE, slice=name, value=value, unit="of 100", n=len(own), subject=subject)
     outcome = Outcome.SUCCESSFUL if condition.holds(value) else Outcome.FAILED
     reason = f"{said} {value:.1f} of 100, must be {condition}: {sum(s.passed for s in own)} of {len(own)} gates passed"

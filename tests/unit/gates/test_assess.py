@@ -109,6 +109,7 @@ def test_damaged_evidence_never_passes(name: str) -> None:
         found = verdict(decision, name)
         assert found.outcome in {Outcome.INCONCLUSIVE, Outcome.ERROR}, f"{mutation}: {found.reason}"
         assert (decision.action == "blocked") == blocks, mutation
+        assert found.reason.endswith(policy.gates[name].without_evidence), mutation
         assert Decision.from_json(decision.to_json()).digest == decision.digest, mutation
 
 
