@@ -82,8 +82,9 @@ class InputRule(Policy):
     """Drift of inputs and scores. A PSI alone asks for a look, never for a retraining; broken inputs page a person.
 
     ``shift``: from where on a PSI asks for a look. "held_out": from the features' joint thresholds, learnt from the
-    weeks of the reference; ``watch_psi`` for a feature without one. "fixed": from ``watch_psi``. A feature whose importance
-    is less than ``least_importance`` of the most important one's (``drift.importance``) drifts without a look.
+    weeks of the reference; ``watch_psi`` for a feature without one. "fixed": from ``watch_psi``. A feature whose
+    importance is less than ``least_importance`` of the most important one's (``drift.importance``) drifts without
+    a look.
     """
 
     shift: Literal["held_out", "fixed"] = "held_out"
