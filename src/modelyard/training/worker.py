@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from torch.distributed.elastic.multiprocessing.errors import record  # noqa: TID
 from modelyard.config.project import Project, read_spec
 from modelyard.training.build import builder
 from modelyard.training.fit import choose_device, fit
-from modelyard.training.ranks import Ranks
+from modelyard.training.ranks import Ranks, end_with
 from modelyard.training.together import read_job
 
 PATIENCE = timedelta(minutes=10)
@@ -27,7 +26,7 @@ PATIENCE = timedelta(minutes=10)
 @record  # type: ignore[untyped-decorator]  # torch is not followed
 def main() -> None:
     """Fit as the process that torchrun's variables name."""
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
     job, train, validation, checkpoints = read_job(Path(sys.argv[1]))
     device = job.device or choose_device()
     if device == "cuda":
@@ -39,13 +38,6 @@ def main() -> None:
         fit(build, train, validation, job.params, device, checkpoints=checkpoints, ranks=ranks)
     finally:
         torch.distributed.destroy_process_group()
-
-
-def _end_with(parent: int) -> None:
-    """End when the process that started this one is gone: nobody would fetch what comes of it."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
 
 
 if __name__ == "__main__":
