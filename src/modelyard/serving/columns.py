@@ -33,16 +33,35 @@ def texts(values: Sequence[str | None]) -> Any:
     """A column of texts; None is null."""
     present = None
     if None in values:
-        present = pa.py_buffer(np.packbits(np.array([value is not None for value in values]), bitorder="little"))
+        present = _bits(np.array([value is not None for value in values]))
         values = [value or "" for value in values]
     return _texts(cast(Sequence[str], values), present)
 
 
 def repeated(values: Sequence[str], times: Sequence[int]) -> Any:
-    """A column of texts, each so many times."""
-    encoded = [value.encode() for value in values]
-    lengths = np.repeat([len(e) for e in encoded], times)
-    return _from_bytes(lengths, b"".join([e * n for e, n in zip(encoded, times, strict=True)]), None)
+    """A column of texts, each so many times; each different one is kept once."""
+    places = {value: place for place, value in enumerate(dict.fromkeys(values))}
+    return _coded(np.repeat(np.array([places[value] for value in values], dtype=np.int32), times), [*places], None)
+
+
+def words(codes: NDArray[Any], vocabulary: Sequence[str], unknown: Sequence[str | None]) -> Any:
+    """A column of texts given by places in a vocabulary, from 1; where the place is 0, the next one of ``unknown``.
+
+    Each different text is kept once, and of the vocabulary only what occurs.
+    """
+    known = np.flatnonzero(np.bincount(codes)[1:]) + 1
+    at = np.zeros(len(vocabulary) + 1, dtype=np.int32)
+    at[known] = np.arange(len(known))
+    places, present = at[codes], None
+    others = {text: len(known) + n for n, text in enumerate(dict.fromkeys(t for t in unknown if t is not None))}
+    if unknown:
+        gaps = codes == 0
+        places[gaps] = [others.get(cast(str, text), 0) for text in unknown]
+        if None in unknown:
+            there = ~gaps
+            there[gaps] = [text is not None for text in unknown]
+            present = _bits(there)
+    return _coded(places, [*(vocabulary[code - 1] for code in known.tolist()), *others], present)
 
 
 def _texts(values: Sequence[str], present: Any) -> Any:
@@ -57,6 +76,15 @@ def _from_bytes(lengths: Sequence[int] | NDArray[Any], joined: bytes, present: A
     offsets = np.zeros(len(lengths) + 1, dtype=np.int32)
     np.cumsum(lengths, out=offsets[1:])
     return pa.Array.from_buffers(pa.string(), len(lengths), [present, pa.py_buffer(offsets), pa.py_buffer(joined)])
+
+
+def _coded(places: NDArray[np.int32], listed: Sequence[str], present: Any) -> Any:
+    indices = pa.Array.from_buffers(pa.int32(), len(places), [present, pa.py_buffer(places)])
+    return pa.DictionaryArray.from_arrays(indices, texts(listed), safe=False)
+
+
+def _bits(there: NDArray[np.bool_]) -> Any:
+    return pa.py_buffer(np.packbits(there, bitorder="little"))
 
 
 def _plain(kind: Any, values: NDArray[Any]) -> Any:

@@ -6,9 +6,11 @@ import asyncio
 import itertools
 import logging
 import re
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -34,6 +36,8 @@ from modelyard.serving.usage import UsageLog
 from modelyard.signing.keys import NOBODY
 
 _log = logging.getLogger(__name__)
+EVIDENCE_S = 0.5
+"""The least time between two records of the guardrails' counts: each is a file that is brought to the disk."""
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
@@ -98,6 +102,8 @@ class Control:
         self._off: dict[str, Kept] = {}
         self._watching: asyncio.Task[None] | None = None
         self.broken: dict[str, str] = {}
+        self._saved, self._closed = -inf, False
+        self._saving: asyncio.TimerHandle | None = None
         log.on_flush = self.save_evidence
 
     async def apply(self, route: Route, generation: int) -> ReplicaState:
@@ -196,10 +202,24 @@ class Control:
             self._watching.cancel()
         for served in self.served.values():
             served.close()
+        self._closed = True
+        if self._saving is not None:
+            self._save_all()
         self._usage.write()
 
     def save_evidence(self) -> None:
-        """Write the guardrails' counts down (with each flush of the log), so that a restart goes on from them."""
+        """Write the guardrails' counts down, so that a restart goes on from them: with each flush of the log, or where
+        it is flushed more often, every half second."""
+        now = time.monotonic()
+        if self._closed or now - self._saved >= EVIDENCE_S:
+            self._save_all()
+        elif self._saving is None:
+            self._saving = asyncio.get_running_loop().call_later(self._saved + EVIDENCE_S - now, self._save_all)
+
+    def _save_all(self) -> None:
+        if self._saving is not None:
+            self._saving.cancel()
+        self._saving, self._saved = None, time.monotonic()
         for name, served in self.served.items():
             if served.live is not None and served.live.challenger is not None:
                 self._log.submit(self._files.writer(name, _kept(served.live)))

@@ -38,7 +38,10 @@ class Encoded:
         return len(self.numeric)
 
     def take(self, places: Sequence[int]) -> Encoded:
-        """Some of the rows."""
+        """Some of the rows, in ascending order; such as stand beside each other are not copied."""
+        if places and places[-1] - places[0] + 1 == len(places):
+            rows = slice(places[0], places[-1] + 1)
+            return Encoded(self.numeric[rows], self.categorical[rows], self.texts[rows])
         at = np.array(places, dtype=np.intp)
         return Encoded(self.numeric[at], self.categorical[at], tuple([self.texts[i] for i in places]))
 
@@ -58,6 +61,7 @@ class Encoder:
         self._numeric, self._categorical = signature.numeric, signature.categorical
         self.numeric_names = tuple(i.name for i in self._numeric)
         self.categorical_names = tuple(i.name for i in self._categorical)
+        self.words = tuple(i.vocabulary for i in self._categorical)
         self._low = np.array([LARGEST * -1 if i.low is None else i.low for i in self._numeric])
         self._high = np.array([LARGEST if i.high is None else i.high for i in self._numeric])
         self._nullable = np.array([i.nullable for i in self._numeric], dtype=bool)

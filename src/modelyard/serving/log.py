@@ -54,6 +54,8 @@ Work = tuple[int, Callable[[], None]]
 MOST_BUFFERED = 200_000
 MOST_AT_ONCE = 4096
 """Rows of which the event loop makes columns, at a microsecond each; of more, the writing thread does."""
+_SOUGHT = ("request_id", "key", "event_time", "known_at")
+"""Columns by which readers choose files and rows."""
 FILES_S = 2.0
 """Most seconds between two files where rows are in the journal first."""
 
@@ -246,14 +248,14 @@ class PredictionLog:
         groups: dict[tuple[Any, ...], list[Answered]] = defaultdict(list)
         for answered in buffer.answered:
             for day, rows in answered.by_day():
-                groups[rows.model, rows.rollout, day, rows.version, rows.names].append(rows)
+                groups[rows.model, rows.rollout, day, rows.names].append(rows)
         tables: list[tuple[int, Callable[[], Table], tuple[str, str, int, str]]] = [
             (
                 sum(len(a.keys) for a in batch),
                 partial(answered_columns, batch, names),
                 (model, "predictions", day, f"~{rollout}.parquet"),
             )
-            for (model, rollout, day, _, names), batch in groups.items()
+            for (model, rollout, day, names), batch in groups.items()
         ]
         for kind, reported, made in (
             ("feedback", buffer.labels, label_columns),
@@ -305,10 +307,12 @@ def _write_table(path: Path, table: dict[str, Any]) -> None:
     import pyarrow.parquet as pq
 
     sink = pa.BufferOutputStream()
-    # A dictionary pays for texts, which repeat, and costs more than it saves for numbers, which do not.
-    texts = [name for name, column in table.items() if column.type == pa.string()]
+    # A dictionary pays where values repeat and are counted already: elsewhere looking for repeats costs more than it
+    # saves. The same holds for statistics of columns by which no reader chooses.
+    repeat = [name for name, column in table.items() if pa.types.is_dictionary(column.type)]
+    sought = [name for name in _SOUGHT if name in table]
     made = pa.Table.from_arrays(list(table.values()), names=list(table))
-    pq.write_table(made, sink, compression="lz4", use_dictionary=texts)
+    pq.write_table(made, sink, compression="lz4", use_dictionary=repeat, write_statistics=sought, store_schema=False)
     write_atomically(path, sink.getvalue().to_pybytes())
 
 

@@ -9,6 +9,7 @@ import secrets
 import time
 from asyncio import CancelledError
 from collections.abc import Callable, Sequence
+from functools import partial
 from random import randrange
 from typing import Any
 
@@ -186,9 +187,7 @@ class Served:
     def _keep(self, live: Live, part: Part, asked: Asked, latency: float | list[float]) -> None:
         """Log what was answered, once the other version has scored it too, where versions are compared."""
         encoder, places = part.scorer.encoder, part.places
-        pick: Callable[[list[Any]], list[Any]] = lambda each: (  # noqa: E731
-            each if len(places) == len(each) else [each[i] for i in places]
-        )
+        pick = partial(_chosen, places)
         event_us = pick(asked.event_us)
         answered = Answered(
             model=self.name,
@@ -206,6 +205,7 @@ class Served:
             encoded=part.encoded,
             names=(encoder.numeric_names, encoder.categorical_names),
             error=part.error,
+            words=encoder.words,
         )
         self._log.write_ahead(answered)
         self._use(live, event_us, latency)
@@ -292,6 +292,14 @@ class Served:
             self._set(live.without_challenger(guard.tripped, guard.detail()))
             _log.warning("%s: guardrail %s tripped; all traffic is on the champion", self.name, guard.tripped)
             self._on_trip(self)
+
+
+def _chosen(places: list[int], each: list[Any]) -> list[Any]:
+    """Those at places, which ascend."""
+    if len(places) == len(each):
+        return each
+    first, last = places[0], places[-1] + 1
+    return each[first:last] if last - first == len(places) else [each[place] for place in places]
 
 
 def _requests(answered: Answered, rows: int) -> int:

@@ -12,6 +12,7 @@ from fixtures.keys import TRUST
 from modelyard.core.errors import ConfigError
 from modelyard.ports.fleet import Route, Trip
 from modelyard.release.signature import Input, Signature
+from modelyard.serving import control as control_module
 from modelyard.serving.control import Control, Kept, StateFiles
 from modelyard.serving.errors import Refusal
 from modelyard.serving.files import write_atomically
@@ -106,3 +107,32 @@ async def test_a_replica_that_was_away_asks_nothing_of_a_challenger_that_tripped
         (tmp_path / "kept").rename(tmp_path / "state" / f"{MODEL}.json")
         for state in (again.state(MODEL), told):
             assert (state.tripped, state.weight) == (tripped, 0 if tripped else 500)
+
+
+@pytest.mark.anyio
+async def test_evidence_is_written_no_oftener_than_it_has_to_be_and_at_an_orderly_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    champion, challenger = (write_bundle_of(tmp_path / str(n), version=n)[1] for n in (1, 2))
+    control, written = replica(tmp_path, broken=False), []
+    await control.apply(Route(model=MODEL, champion=champion, challenger=challenger, weight=500, rollout="r"), 1)
+    monkeypatch.setattr(control_module, "EVIDENCE_S", 3600.0)
+    monkeypatch.setattr(control._log, "submit", lambda write: (write(), written.append(kept_of(tmp_path))))
+    for _ in range(5):
+        control.save_evidence()
+    live = control.find(MODEL).live
+    assert live is not None
+    assert live.challenger is not None
+    live.challenger.guard.refused()
+    control.save_evidence()
+    assert [kept.guard_counts["error_rate"]["trials"] for kept in written] == [0]
+    control.close()
+    control.save_evidence()
+    assert [kept.guard_counts["error_rate"]["trials"] for kept in written] == [0, 1, 1]
+    again = replica(tmp_path, broken=False)
+    await again.restore()
+    assert again.state(MODEL).counts["guard.error_rate"]["trials"] == 1
+
+
+def kept_of(folder: Path) -> Kept:
+    return Kept.from_json((folder / "state" / f"{MODEL}.json").read_bytes())

@@ -75,3 +75,12 @@ def test_a_model_of_categories_only() -> None:
     encoded = Encoder(signature).encode([ROW, ROW])
     assert encoded.numeric.shape == (2, 0)
     assert len(encoded) == 2
+
+
+def test_rows_that_stand_beside_each_other_are_taken_without_a_copy() -> None:
+    encoded = Encoder(SIGNATURE).encode([ROW | {"wind": n} for n in range(5)])
+    for places, shared in (([1, 2, 3], True), ([4], True), ([0, 2, 3], False), ([], False)):
+        taken = encoded.take(places)
+        np.testing.assert_array_equal(taken.numeric, encoded.numeric[places])
+        assert taken.texts == tuple(encoded.texts[place] for place in places)
+        assert np.shares_memory(taken.numeric, encoded.numeric) == shared
