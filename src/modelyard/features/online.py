@@ -9,7 +9,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Protocol
 
 from modelyard.config.project import ModelSpec
@@ -18,8 +19,10 @@ from modelyard.core.errors import IntegrityError
 FEAST_PROJECT = "modelyard"
 _STRING = 2
 """``ValueType.STRING``."""
+_DOUBLE_TAG, _DOUBLE = 0x29, struct.Struct("<d")
 
 Scalar = float | str | None
+_EVER = datetime.min.replace(tzinfo=UTC)
 
 
 def view_name(model: str, view: str) -> str:
@@ -32,6 +35,7 @@ def table_name(model: str, view: str) -> str:
     return f"{FEAST_PROJECT}_{view_name(model, view)}"
 
 
+@lru_cache(maxsize=65_536)
 def entity_key(join_key: str, value: str) -> bytes:
     """The key of one entity as Feast stores it.
 
@@ -77,6 +81,8 @@ def decode(value: bytes) -> Scalar:
     """
     if not value:
         return None
+    if value[0] == _DOUBLE_TAG and len(value) == 9:  # most of them
+        return float(_DOUBLE.unpack_from(value, 1)[0])
     field, wire = value[0] >> 3, value[0] & 7
     body = value[1:]
     match field, wire:
@@ -178,14 +184,17 @@ class OnlineReader:
         values: dict[str, Scalar] = {}
         missing, expired = [], []
         for view, stored in zip(self._views, found, strict=True):
+            oldest = _EVER if view.ttl is None else moment - view.ttl
             for feature in view.features:
                 values[feature] = None
                 if feature not in stored:
                     missing.append(feature)
-                elif view.ttl is not None and stored[feature][1] < moment - view.ttl:
+                    continue
+                value, at = stored[feature]
+                if at < oldest:
                     expired.append(feature)
                 else:
-                    values[feature] = decode(stored[feature][0])
+                    values[feature] = decode(value)
         return Looked(values, tuple(missing), tuple(expired))
 
 

@@ -18,12 +18,14 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from modelyard.features.online import Scalar
 from modelyard.serving.answers import Asked, InvalidOutput, Part, Scores, Template
 from modelyard.serving.batcher import Dropped, Timed
 from modelyard.serving.encoding import Encoded
 from modelyard.serving.errors import Refusal
+from modelyard.serving.keyed import KeyedRows
 from modelyard.serving.live import Challenger, Live
-from modelyard.serving.requests import microseconds, plausible
+from modelyard.serving.requests import microseconds, moment, plausible
 from modelyard.serving.scorer import valid
 from modelyard.serving.typed import NOT_PLAIN, TypedRows, Values, values
 from modelyard.serving.usage import Usage
@@ -48,9 +50,14 @@ class _Turn:
     asked: Asked
 
     def __init__(self, waiting: Sequence[Waiting]) -> None:
+        self._waiting = waiting
         self.rows, self.event_us, self._served_us, self._ids, replies, self.starts = zip(*waiting, strict=True)
         self.places = list(range(len(waiting)))
         self.replies: list[Reply | None] = list(replies)
+
+    def order(self, places: list[int]) -> None:
+        """Put the requests into this order; only before they are encoded and answered."""
+        self.__init__([self._waiting[place] for place in places])  # type: ignore[misc]
 
     def encode(self, typed: TypedRows) -> None:
         """Make tensors of the rows."""
@@ -69,6 +76,11 @@ class Lane:
         self._model, self._decode = live.route.model, typed.decode
         self._loop = asyncio.get_running_loop()
         self._waiting: list[Waiting] = []
+        keyed = live.champion.scorer.keyed
+        self._keyed = keyed if keyed is not None and keyed.fields == live.completion.fields else None
+        self._by_key: list[Waiting] = []
+        self._by_key_last = False  # whether the last request was one: the next is likely to be alike
+        self._reading: set[asyncio.Task[None]] = set()
         self._champion = Template(self._model, "champion", live.champion.scorer)
         self._challenger: Template | None = None
         if live.challenger is not None:
@@ -79,20 +91,80 @@ class Lane:
 
         ``request_id`` is the client's own, or empty.
         """
-        try:
-            request = self._decode(body)
-        except NOT_PLAIN:
+        read = self._read(body)
+        if read is None:
             return False
+        request, row, waiting, answer = read
         served_us = event_us = time.time_ns() // 1000
         if request.event_time is not None:
             if not plausible(request.event_time):
                 return False
             event_us = microseconds(request.event_time, served_us)
-        if not self._waiting:
-            self._loop.call_soon(self._flush)
-        row = values(request.rows[0])
-        self._waiting.append((row, event_us, served_us, request_id or self._new_id(), reply, time.perf_counter()))
+        if not waiting:
+            self._loop.call_soon(answer)
+        waiting.append((row, event_us, served_us, request_id or self._new_id(), reply, time.perf_counter()))
         return True
+
+    def _read(self, body: bytes) -> tuple[Any, Values, list[Waiting], Callable[[], None]] | None:
+        """A plain request, its row, where it waits, and what answers all that wait there."""
+        if self._by_key_last and (found := self._read_by_key(body)) is not None:
+            return found
+        try:
+            request = self._decode(body)
+        except NOT_PLAIN:
+            return None if self._by_key_last else self._read_by_key(body)
+        self._by_key_last = False
+        return request, values(request.rows[0]), self._waiting, self._flush
+
+    def _read_by_key(self, body: bytes) -> tuple[Any, Values, list[Waiting], Callable[[], None]] | None:
+        if self._keyed is None:
+            return None
+        try:
+            request = self._keyed.decode(body)
+        except NOT_PLAIN:
+            return None
+        row = values(request.rows[0])
+        if self._keyed.entities(row) is None:
+            return None
+        self._by_key_last = True
+        return request, row, self._by_key, self._flush_by_key
+
+    def _flush_by_key(self) -> None:
+        waiting, self._by_key = self._by_key, []
+        task = self._loop.create_task(self._complete(waiting))
+        self._reading.add(task)
+        task.add_done_callback(self._reading.discard)
+
+    async def _complete(self, waiting: Sequence[Waiting]) -> None:
+        """Read what the requests of a turn need from the online store, in one statement, and answer them."""
+        turn, keyed = _Turn(waiting), self._keyed
+        assert keyed is not None  # noqa: S101  only such requests wait here
+        try:
+            entities = [keyed.entities(row) or {} for row in turn.rows]
+            stored = await self._live.completion.features(entities, [moment(at) for at in turn.event_us])
+        except Exception as error:  # noqa: BLE001  whatever it is, nobody is left without an answer
+            self._safely(turn, turn.places, _raise, error)
+        else:
+            self._safely(turn, turn.places, self._filled, turn, waiting, keyed, stored)
+
+    def _filled(
+        self, turn: _Turn, waiting: Sequence[Waiting], keyed: KeyedRows, stored: Sequence[dict[str, Scalar]]
+    ) -> None:
+        complete = []
+        for place, (one, found) in enumerate(zip(waiting, stored, strict=True)):
+            row = keyed.filled(one[0], found)
+            if row is None:  # the encoder says which value it is
+                self._safely(turn, [place], self._name, keyed.as_row(one[0], found))
+            else:
+                complete.append((row, *one[1:]))
+        if complete:
+            whole = _Turn(complete)
+            self._safely(whole, whole.places, self._split, whole)
+
+    def _name(self, row: dict[str, Any]) -> None:
+        """Refuse a row by the value that is not accepted."""
+        self._live.champion.scorer.encoder.encode([row])
+        raise RuntimeError("the two encoders differ")
 
     def _flush(self) -> None:
         waiting, self._waiting = self._waiting, []
@@ -100,8 +172,13 @@ class Lane:
         self._safely(turn, turn.places, self._split, turn)
 
     def _split(self, turn: _Turn) -> None:
+        mine, theirs = turn.places, list[int]()
+        if self._live.weight:
+            mine, theirs = self._live.split(self._typed.keys(turn.rows))
+        if mine and theirs:  # each version's rows beside each other: then none has to be copied for it
+            turn.order([*mine, *theirs])
+            mine, theirs = turn.places[: len(mine)], turn.places[len(mine) :]
         turn.encode(self._typed)
-        mine, theirs = self._live.split(turn.asked.keys)
         if mine:
             self._safely(turn, mine, self._by_champion, turn, mine)
         if theirs and self._live.challenger is not None:
@@ -210,6 +287,10 @@ class Lane:
                 if refusal.status >= 500:
                     self._usage.failed([turn.event_us[place]])
                 reply(refusal.status, body)
+
+
+def _raise(error: Exception) -> None:
+    raise error
 
 
 def _parted(part: Part) -> tuple[Part, Part]:

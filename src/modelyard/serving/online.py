@@ -46,6 +46,8 @@ class Completion:
             if i.source != "request" and i.kind == "numeric"
         ]
         self._names = frozenset(name for view in views for name in view.features)
+        self.fields = {view.name: view.field for view in views}
+        """By view the field of the request that holds its entity."""
         self._reads = _Reads(OnlineReader(pool, views)) if views and pool is not None else None
 
     async def complete(self, rows: Sequence[Row], moment: datetime) -> Sequence[Row]:
@@ -59,19 +61,34 @@ class Completion:
             return rows
         for place in lacking:
             self._check(rows[place], place)
-        try:
-            looked = await asyncio.wait_for(self._reads.read([rows[i] for i in lacking], moment), _PATIENCE_S)
-        except Exception as error:
-            # Whatever the driver raises: without features there is no answer, and the client may try again.
-            self._tally.failed += 1
-            message = f"the online store does not answer ({type(error).__name__})"
-            raise Refusal(503, "features_unavailable", message, headers=((b"retry-after", b"1"),)) from error
+        looked = await self._look([rows[i] for i in lacking], [moment] * len(lacking), requests=1)
         completed = list(rows)
         for place, one in zip(lacking, looked, strict=True):
             self._tally.missing += sum(name not in rows[place] for name in one.missing)
             self._tally.expired += sum(name not in rows[place] for name in one.expired)
             completed[place] = {**self._sound(one.values), **rows[place]}
         return completed
+
+    async def features(self, rows: Sequence[Row], moments: Sequence[datetime]) -> list[dict[str, Scalar]]:
+        """What the store has for requests of one row each that bring all of the entity fields and no view feature.
+
+        Raises:
+            Refusal: the store does not answer.
+        """
+        looked = await self._look(rows, moments, requests=len(rows))
+        self._tally.missing += sum(len(one.missing) for one in looked)
+        self._tally.expired += sum(len(one.expired) for one in looked)
+        return [self._sound(one.values) for one in looked]
+
+    async def _look(self, rows: Sequence[Row], moments: Sequence[datetime], requests: int) -> list[Looked]:
+        assert self._reads is not None  # noqa: S101  only called where there is a store
+        try:
+            return await asyncio.wait_for(self._reads.read(rows, moments), _PATIENCE_S)
+        except Exception as error:
+            # Whatever the driver raises: without features there is no answer, and the client may try again.
+            self._tally.failed += requests
+            message = f"the online store does not answer ({type(error).__name__})"
+            raise Refusal(503, "features_unavailable", message, headers=((b"retry-after", b"1"),)) from error
 
     def _sound(self, values: dict[str, Scalar]) -> dict[str, Scalar]:
         """A stored value that the signature would refuse is missing: a user is not to blame for it."""
@@ -94,13 +111,13 @@ class _Reads:
 
     def __init__(self, reader: OnlineReader) -> None:
         self._reader = reader
-        self._waiting: list[tuple[Sequence[Row], datetime, asyncio.Future[list[Looked]]]] = []
+        self._waiting: list[tuple[Sequence[Row], Sequence[datetime], asyncio.Future[list[Looked]]]] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def read(self, rows: Sequence[Row], moment: datetime) -> list[Looked]:
-        """The rows' features, in this statement or the next."""
+    async def read(self, rows: Sequence[Row], moments: Sequence[datetime]) -> list[Looked]:
+        """The rows' features as of their moments, in this statement or the next."""
         future: asyncio.Future[list[Looked]] = asyncio.get_running_loop().create_future()
-        self._waiting.append((rows, moment, future))
+        self._waiting.append((rows, moments, future))
         if len(self._tasks) < MOST_READS:
             task = asyncio.create_task(self._work())
             self._tasks.add(task)
@@ -111,7 +128,7 @@ class _Reads:
         while self._waiting:
             batch, self._waiting = self._waiting, []
             rows = [row for part, _, _ in batch for row in part]
-            moments = [moment for part, moment, _ in batch for _ in part]
+            moments = [moment for _, each, _ in batch for moment in each]
             try:
                 looked = await self._reader.read(rows, moments)
             except Exception as error:  # noqa: BLE001  it belongs to the requests of this batch
@@ -127,32 +144,43 @@ class _Reads:
 
 
 class LazyPool:
-    """A pool of connections that is opened by the first read."""
+    """At most ``MOST_READS`` connections, each opened when it is first needed, and anew where it has broken.
+
+    A driver's own pool asks a connection back by tasks of its own after each read, which takes longer than the read.
+    """
 
     def __init__(self, address: Mapping[str, Any]) -> None:
-        self._address, self._lock = address, asyncio.Lock()
-        self._pool: Any = None
+        self._address, self._places = address, asyncio.Semaphore(MOST_READS)
+        self._free: list[Any] = []
 
     async def fetch(self, query: str, *args: Any) -> Sequence[Sequence[Any]]:
         """Rows of a statement."""
-        async with self._lock:
-            if self._pool is None:
-                import asyncpg
+        async with self._places:
+            connection = await self._connection()
+            try:
+                rows: Sequence[Sequence[Any]] = await connection.fetch(query, *args, timeout=_PATIENCE_S)
+            except BaseException:
+                connection.terminate()  # whatever state it is in; reads leave nothing behind in the store
+                raise
+            self._free.append(connection)
+            return rows
 
-                self._pool = await asyncpg.create_pool(
-                    min_size=1, max_size=MOST_READS, timeout=_PATIENCE_S, init=_plan_once, reset=_leave, **self._address
-                )
-        rows: Sequence[Sequence[Any]] = await self._pool.fetch(query, *args, timeout=_PATIENCE_S)
-        return rows
+    async def _connection(self) -> Any:
+        """The one that was used last, for it is the quickest; those that the server has closed are left out."""
+        while self._free:
+            connection = self._free.pop()
+            if not connection.is_closed():
+                return connection
+        import asyncpg
+
+        connection = await asyncpg.connect(timeout=_PATIENCE_S, **self._address)
+        await _plan_once(connection)
+        return connection
 
 
 async def _plan_once(connection: Any) -> None:
     """The statement is always the same, and planning it for the values of each read costs as much as the read."""
     await connection.execute("SET plan_cache_mode = force_generic_plan")
-
-
-async def _leave(connection: Any) -> None:
-    """Reads leave nothing behind in a session: putting it back after each would be a second round trip."""
 
 
 class OnlineStore:

@@ -19,6 +19,7 @@ from modelyard.core.records import Release
 from modelyard.release.encode import probability
 from modelyard.release.signature import Calibration, Signature
 from modelyard.serving.encoding import Encoded, Encoder
+from modelyard.serving.keyed import keyed_rows
 from modelyard.serving.typed import typed_rows
 
 WARM_UP_CALLS = 50
@@ -36,6 +37,7 @@ class Scorer:
         self.release, self.digest, self.version = release, digest, release.version
         self.signature = Signature.from_json(files["signature.json"])
         self.encoder, self.typed = Encoder(self.signature), typed_rows(self.signature)
+        self.keyed = keyed_rows(self.signature)
         self._calibration = Calibration.from_json(files["calibration.json"])
         self._session = _session(files["model.onnx"])
         self.row_cpu_s = 0.0

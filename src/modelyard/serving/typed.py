@@ -20,8 +20,8 @@ from modelyard.release.signature import UNKNOWN_CODE, Input, Signature
 from modelyard.serving.encoding import LARGEST, Encoded
 
 _EXACT = 2**53
-_Text = Annotated[str, Meta(min_length=1)]
-_Whole = Annotated[int, Meta(ge=-_EXACT, le=_EXACT)]
+TEXT = Annotated[str, Meta(min_length=1)]
+WHOLE = Annotated[int, Meta(ge=-_EXACT, le=_EXACT)]
 _PLAIN = frozenset({str, type(None)})
 NOT_PLAIN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 Values = tuple[Any, ...]
@@ -35,9 +35,9 @@ class TypedRows:
         numeric, categorical = signature.numeric, signature.categorical
         inputs = (*numeric, *categorical)
         rename = {f"f{place}": item.name for place, item in enumerate(inputs)} | {"key": signature.key}
-        fields = [(f"f{place}", *_field(item)) for place, item in enumerate(inputs)]
+        fields = [(f"f{place}", *field_of(item)) for place, item in enumerate(inputs)]
         # kw_only: a field that may be absent can then stand before one that may not.
-        row = msgspec.defstruct("Row", [*fields, ("key", _Text | _Whole)], rename=rename, kw_only=True, gc=False)
+        row = msgspec.defstruct("Row", [*fields, ("key", TEXT | WHOLE)], rename=rename, kw_only=True, gc=False)
         request = msgspec.defstruct(
             "Request",
             [("rows", tuple[row]), ("event_time", datetime | None, None)],  # type: ignore[valid-type]
@@ -62,7 +62,12 @@ class TypedRows:
         codes = np.empty((len(rows), end - numbers), dtype=np.int64)
         for place, (code, column) in enumerate(zip(self._codes, zip(*texts, strict=True), strict=True)):
             codes[:, place] = [code(text, UNKNOWN_CODE) for text in column]
-        return Encoded(matrix.astype(np.float32), codes, texts), [str(row[end]) for row in rows]
+        return Encoded(matrix.astype(np.float32), codes, texts), self.keys(rows)
+
+    def keys(self, rows: Sequence[Values]) -> list[str]:
+        """The routing key of each row."""
+        end = self._end
+        return [str(row[end]) for row in rows]
 
 
 values = msgspec.structs.astuple
@@ -76,9 +81,9 @@ def typed_rows(signature: Signature) -> TypedRows | None:
     return TypedRows(signature)
 
 
-def _field(item: Input) -> tuple[Any, ...]:
+def field_of(item: Input) -> tuple[Any, ...]:
     """Type, and null as the default where the row may go without. View features must be there: the store has them."""
-    kind: Any = _Whole | str
+    kind: Any = WHOLE | str
     if item.kind == "numeric":
         low, high = -LARGEST if item.low is None else item.low, LARGEST if item.high is None else item.high
         kind = Annotated[float, Meta(ge=low, le=high)]

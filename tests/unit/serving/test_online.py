@@ -16,7 +16,7 @@ from modelyard.core.errors import ConfigError, NotFound
 from modelyard.features.online import entity_key
 from modelyard.release.signature import Input, Signature
 from modelyard.serving.errors import Refusal
-from modelyard.serving.online import OnlineStore, store_for
+from modelyard.serving.online import MOST_READS, LazyPool, OnlineStore, store_for
 
 pytestmark = pytest.mark.anyio
 NOW = datetime(2013, 4, 9, 12, tzinfo=UTC)
@@ -139,3 +139,57 @@ async def test_how_long_values_hold_is_known_or_nothing_is_served(tmp_path: Path
         store.completion([SIGNATURE])
     (folder / "model.yaml").write_text(MODEL_YAML)
     assert store.completion([SIGNATURE])
+
+
+class Connection:
+    """Of ``asyncpg``, what is used of it."""
+
+    def __init__(self, opened: list[Connection]) -> None:
+        self.closed, self.fails, self.under_way = False, False, asyncio.Event()
+        self.under_way.set()
+        opened.append(self)
+
+    async def execute(self, query: str) -> None:
+        assert "plan_cache_mode" in query
+
+    async def fetch(self, query: str, *args: Any, timeout: float) -> Sequence[Sequence[Any]]:  # noqa: ASYNC109
+        await self.under_way.wait()
+        if self.fails:
+            raise OSError("gone")
+        return [(query, *args, timeout)]
+
+    def is_closed(self) -> bool:
+        return self.closed
+
+    def terminate(self) -> None:
+        self.closed = True
+
+
+async def test_connections_are_few_are_used_again_and_replaced_when_they_break(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[Connection] = []
+
+    async def connect(**_: Any) -> Connection:
+        return Connection(opened)
+
+    monkeypatch.setattr("asyncpg.connect", connect)
+    pool = LazyPool({})
+    for n in range(3):
+        assert (await pool.fetch("q", n))[0][:2] == ("q", n)
+    assert len(opened) == 1
+    opened[0].under_way.clear()
+    reads = [asyncio.ensure_future(pool.fetch("q", n)) for n in range(50)]
+    await asyncio.wait_for(asyncio.gather(*reads[1:]), 60)
+    assert len(opened) <= MOST_READS
+    opened[0].under_way.set()
+    await asyncio.wait_for(reads[0], 60)
+    for one in opened:
+        one.fails = True
+    for _ in opened[:]:
+        with pytest.raises(OSError, match="gone"):
+            await pool.fetch("q")
+    assert all(one.closed for one in opened)
+    before = len(opened)
+    await pool.fetch("q")
+    opened[-1].closed = True  # by the server
+    await pool.fetch("q")
+    assert len(opened) == before + 2
