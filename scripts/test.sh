@@ -1,6 +1,7 @@
 #!/bin/sh
 # All tests with coverage; the last line printed is pytest's own, with how many were deselected.
 #   ARGS  what to give pytest besides
+#   JOBS  how many processes; 2 unless told otherwise, 0 for none besides pytest's own
 set -u
 cd "$(dirname "$0")/.."
 log=$(mktemp)
@@ -9,7 +10,7 @@ trap 'rm -f "$log"' EXIT
 status=$(mktemp)
 {
     # shellcheck disable=SC2086  # several arguments in one variable
-    .venv/bin/python -m pytest -m "not gpu" --cov --cov-report= --cov-fail-under=0 ${ARGS:-} </dev/null
+    .venv/bin/python -m pytest -n "${JOBS:-2}" --dist loadfile -m "not gpu" --cov --cov-report= --cov-fail-under=0 ${ARGS:-} </dev/null
     echo $? > "$status"
 } 2>&1 | tee "$log"
 code=$(cat "$status")
