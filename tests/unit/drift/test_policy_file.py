@@ -36,7 +36,8 @@ def test_what_is_tried_beside_changes_what_it_names_and_nothing_else() -> None:
     tried = policy.beside["gain"]
     assert tried.retrain_on == "gain"
     assert tried.inputs == policy.inputs
-    assert tried.restraint == policy.restraint.model_copy(update={"budget_days": 365})
+    assert tried.restraint == policy.restraint.model_copy(update={"cooldown_hours": 336, "budget_days": 365})
+    assert (tried.gain.gap_above, policy.gain.gap_above) == (0.08, None)
     assert tried.digest != policy.digest == policy.model_copy(update={"dry_run": {}}).digest
 
 
