@@ -36,7 +36,7 @@ class OrderingTests:
         """Begin the cycle of ``options``: its ``cycle``, and the ``features`` that were known before it."""
         if seed is not None:
             self._rng = np.random.default_rng(seed)
-        if options is not None:
+        if options:
             cycle: Cycle = options["cycle"]
             self._shown = observations(options["features"])
             failed, passed = pair_weights(cycle)
@@ -62,7 +62,7 @@ class OrderingTests:
     def _now(self) -> Floats:
         # After the last test it stays in view: an observation is always one of a test.
         place = min(self._step, len(self._order) - 1)
-        return np.asarray(self._shown[self._order[place]])
+        return self._shown[self._order[place]].copy()
 
 
 def observations(features: Floats) -> Floats:

@@ -74,7 +74,7 @@ class Perceptron:
     def __init__(self, seed: int, blend: float = 0.0, memory: int = 2000) -> None:
         from sklearn.neural_network import MLPClassifier
 
-        self._network: Any = MLPClassifier((32,), random_state=seed, learning_rate_init=0.01, batch_size=200)
+        self._network: Any = MLPClassifier((32,), random_state=seed, learning_rate_init=0.01)
         self._blend, self._memory, self._fitted = blend, memory, False
         self._verdicts, self._seen = dict[int, list[float]](), dict[int, tuple[float, float]]()
         self._rows, self._labels = np.empty((0, 6)), np.empty(0)

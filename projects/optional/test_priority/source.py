@@ -94,7 +94,7 @@ def executions(file: Path | None) -> pd.DataFrame:
     table = (pd.read_parquet(file) if file.suffix == ".parquet" else _csv(file)).rename(columns=PUBLISHED)
     if missing := [name for name in PUBLISHED.values() if name not in table]:
         raise ConfigError("column", ", ".join(missing), [str(c) for c in table.columns], where=str(file))
-    at = pd.to_datetime(table["run_at"])
+    at = pd.to_datetime(table["run_at"], format="ISO8601")
     at = at.dt.tz_localize("UTC") if at.dt.tz is None else at.dt.tz_convert("UTC")
     return table[list(PUBLISHED.values())].assign(run_at=at.astype("datetime64[us, UTC]"))
 

@@ -30,6 +30,21 @@ AsOf = Annotated[str | None, typer.Option(help="Only what was known by then (ISO
 
 
 @app.command()
+def fetch(model: Model) -> None:
+    """Get the published data of a model whose source has a function for it (`fetch`, beside the loader). Idempotent.
+
+    Example: modelyard data fetch test_priority
+    """
+    with reported():
+        project = load_project(model, platform().settings)
+        loader = project.spec.source.loader
+        if not loader:
+            raise Conflict(f"{model} reads the file {project.spec.source.file!r}: there is nothing to fetch")
+        got = project.code(f"{loader.partition(':')[0]}:fetch")()
+        console.print(f"{got}. Next: `modelyard data snapshot {model}`.", highlight=False, soft_wrap=True)
+
+
+@app.command()
 def ingest(
     model: Model,
     window: Annotated[str, typer.Option(help="Outcomes known in START/END (ISO 8601).")],

@@ -74,7 +74,7 @@ def test_the_network_is_dueling_and_numpy_says_what_torch_says(project: Project)
 def test_an_agent_learns_what_fails_and_logs_it(project: Project) -> None:
     rows = project.code("source:generated")(seed=3, cycle_count=40, tests=40)
     past = list(project.code("cycles:cycles")(rows))
-    params = project.code("agent:AgentParams")(epsilon_cycles=10, updates=8)
+    params = project.code("agent:AgentParams")(epsilon_cycles=10, updates=4)
     agents = [project.code("agent:Agent")(5, params) for _ in range(2)]
     found = [project.code("policies:judge")(agent, past).whole for agent in agents]
     assert np.array_equal(*found), "the same seed learns the same"
@@ -82,4 +82,4 @@ def test_an_agent_learns_what_fails_and_logs_it(project: Project) -> None:
     first, last = agents[0].logged[0], agents[0].logged[-1]
     assert first.keys() == {"cycle", "episode_reward", "loss", "epsilon", "mean_q"}
     assert (first["epsilon"], last["epsilon"]) == (1.0, pytest.approx(0.05))
-    assert last["episode_reward"] > 0
+    assert np.mean([row["episode_reward"] for row in agents[0].logged[-15:]]) > 0

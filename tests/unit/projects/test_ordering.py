@@ -159,3 +159,28 @@ def test_only_the_published_bytes_are_kept(project: Project, monkeypatch: pytest
     monkeypatch.setattr(source, "SHA256", hashlib.sha256(b"known").hexdigest())
     assert source.fetch(answer(b"known")).read_bytes() == b"known"
     assert source.fetch(answer(b"not asked any more")).read_bytes() == b"known"
+
+
+def test_the_command_fetches_what_the_models_source_offers(
+    project: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    import hashlib
+
+    from typer.testing import CliRunner
+
+    from modelyard.cli import app
+
+    source = sys.modules[project.code("source:fetch").__module__]
+    kept = tmp_path / "iofrol.csv"
+    kept.write_bytes(b"known")
+    monkeypatch.setattr(source, "FETCHED", kept)
+    monkeypatch.setattr(source, "SHA256", hashlib.sha256(b"known").hexdigest())
+    monkeypatch.setenv("MODELYARD_ROOT", str(ROOT))
+    monkeypatch.setenv("MODELYARD_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("MODELYARD_PROJECTS", f"{ROOT / 'projects'}:{ROOT / 'projects' / 'optional'}")
+    done = CliRunner().invoke(app, ["data", "fetch", "test_priority"])
+    assert done.exit_code == 0, done.output
+    assert "Next: `modelyard data snapshot test_priority`" in done.output
+    refused = CliRunner().invoke(app, ["data", "fetch", "flight_delay"])
+    assert refused.exit_code != 0
+    assert "fetch" in refused.output
