@@ -223,16 +223,23 @@ class TestTheGuard:
         assert made.loss[13 - 8] < alone.loss[13 - 8]
 
     def test_what_is_decided_rests_on_what_was_known(self) -> None:
-        kept = Stream(Fitted(past(0.0)), "network", 0, RecalibrationRule())
-        of = past(0.0)
+        def late() -> Past:
+            of = past(0.0)
+            of.frame.loc[::2, "known"] += pd.Timedelta(days=3)
+            return of
+
+        of = late()
         later = (of.frame["known"] > pd.Timestamp(of.start(12))).to_numpy()
         of.frame.loc[later, "label"] = 1 - of.frame.loc[later, "label"]
-        forked = Stream(Fitted(of), "network", 0, RecalibrationRule())
-        for bound in (-0.01, 0.0, 0.01):
-            said = [Guard(days=5, worse_by=bound).passes(on, 8, 0.5, 12) for on in (kept, forked)]
-            assert said[0] == said[1], bound
-            said = [Guard(5, 0.0, back_from=bound).goes_back(on, 11, 8, "slices", 11, 12) for on in (kept, forked)]
-            assert said[0] == said[1], bound
+        kept, forked = (Stream(Fitted(it), "network", 0, RecalibrationRule()) for it in (late(), of))
+        bounds = np.linspace(-0.1, 0.1, 81)
+        for on in (
+            lambda stream, bound: Guard(days=5, worse_by=bound).passes(stream, 8, 0.5, 12),
+            lambda stream, bound: Guard(5, 0.0, back_from=bound).goes_back(stream, 11, 8, "none", 11, 12),
+        ):
+            said = [on(kept, bound) for bound in bounds]
+            assert said == [on(forked, bound) for bound in bounds]
+            assert 0 < sum(said) < len(said)
 
 
 @pytest.fixture(scope="module")
