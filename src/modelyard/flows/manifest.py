@@ -23,21 +23,21 @@ POLICIES: dict[str, type[Policy]] = {
     "rollout": RolloutPolicy,
 }
 NO_IMAGE = "none"
+UNREADABLE = "unreadable"
 
 
 def surrounding_parts(settings: Settings, project: Project, parts: Mapping[str, str]) -> dict[str, str]:
     """The manifest's parts on owners, rules, rollout plan and place, as they are now.
 
-    A policy that cannot be read is left out: training does not need it, and whoever does will say what is wrong.
+    A policy that cannot be read is named as such: training does not need it, and whoever does will say what is wrong.
 
     Args:
         parts: those of the candidate; the training frame and the window of evaluation name the evaluation set.
     """
     read = {name: _policy(cls, name, settings, project.name) for name, cls in POLICIES.items()}
-    policies = {name: policy for name, policy in read.items() if policy is not None}
-    digests = {f"policy_{name}": policy.digest for name, policy in policies.items()}
+    digests = {f"policy_{name}": UNREADABLE if policy is None else policy.digest for name, policy in read.items()}
     configuration = {"model": project.spec.model_dump(mode="json"), "params": parts["params"], "policies": digests}
-    plan = policies.get("rollout")
+    plan = read["rollout"]
     return {
         "release_owner": project.spec.owner,
         "rollback_owner": project.spec.rollback_owner or project.spec.owner,
@@ -46,7 +46,7 @@ def surrounding_parts(settings: Settings, project: Project, parts: Mapping[str, 
         "configuration": digest_json(configuration | {"profile": settings.profile}),
         "evaluation_set": digest_json([parts["training_frame"], parts["evaluation_window"]]),
         **digests,
-        **({"rollout_plan": _plan(plan)} if isinstance(plan, RolloutPolicy) else {}),
+        "rollout_plan": _plan(plan) if isinstance(plan, RolloutPolicy) else UNREADABLE,
     }
 
 
