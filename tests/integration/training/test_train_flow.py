@@ -15,16 +15,21 @@ import pytest
 from fixtures.database import PostgresServer
 from fixtures.keys import TRUST, write_keys
 from fixtures.tiny_project import MODEL, WINDOW, write_tiny
+from typer.testing import CliRunner
 
+from modelyard.cli import app
+from modelyard.config.policies import load_policy
 from modelyard.core.digest import short
 from modelyard.core.errors import ConfigError, Conflict, IntegrityError
 from modelyard.core.records import Release, Snapshot
-from modelyard.flows import ingest, registry
+from modelyard.core.verdict import Outcome
+from modelyard.flows import gate, ingest, registry
 from modelyard.flows.evaluate import evaluate, read_evidence
 from modelyard.flows.releases import diff, verify
 from modelyard.flows.reproduce import reproduce
 from modelyard.flows.snapshot import take
 from modelyard.flows.train import train
+from modelyard.gates.policy import GatePolicy
 from modelyard.release.bundle import read_bundle
 from modelyard.release.score import BundleModel
 from modelyard.wiring import ConnectedPlatform
@@ -236,6 +241,37 @@ def test_evidence_is_kept_once_and_compares_on_the_same_rows(platform: Connected
     assert found["logloss_difference", "", newest.digest].variant == first.digest
     assert found["latency_p95_ms", "", newest.digest].value < 50
     assert found["auc", "carrier=AA", newest.digest].n > 100
+    assert gated(platform, newest, digest) == {
+        "code_unchanged", "snapshot_validated", "no_pickle", "bundle_intact", "way_back", "watched", "example_agrees",
+        "gateway_answers", "gateway_accepts", "gateway_agrees", "same_class_again", "logloss_surely_not_worse",
+    }  # fmt: skip
+
+
+def gated(platform: ConnectedPlatform, release: Release, evidence: str) -> set[str]:
+    """Of the gates that say nothing of how good or how quick so small a model is: those that passed."""
+    whole = platform.settings.model_copy(update={"projects": (*platform.settings.projects, ROOT / "projects")})
+    decision = gate.decide(ConnectedPlatform(whole), release, evidence, AS_OF)
+    assert evidence in decision.evidence
+    ours = {"code", "security", "integration", "end_to_end"}
+    policy = load_policy(GatePolicy, "gates", whole, MODEL)
+    passed = {v.check for v in decision.verdicts if v.outcome is Outcome.SUCCESSFUL}
+    told = {name for name, found in policy.gates.items() if found.counts_for in ours}
+    told -= {"commit_named", "approvers", "licences_accepted", "licences_named", "export_agrees", "dependency_audit"}
+    return passed & (told | {"snapshot_validated", "same_class_again", "logloss_surely_not_worse"})
+
+
+@pytest.mark.parametrize(("profile", "ends"), [("canary", 0), ("candidate", 1), ("weekly", 1)])
+def test_the_gates_of_a_profile_are_shown_and_nothing_is_recorded(
+    platform: ConnectedPlatform, first: Release, monkeypatch: pytest.MonkeyPatch, profile: str, ends: int
+) -> None:
+    whole = platform.settings.model_copy(update={"projects": (*platform.settings.projects, ROOT / "projects")})
+    monkeypatch.setattr("modelyard.cli.gates.platform", lambda: ConnectedPlatform(whole))
+    newest = platform.ledger.releases.history(MODEL)[-1][0]
+    shown = CliRunner().invoke(app, ["gates", MODEL, str(newest.version), "--profile", profile, "--json"])
+    assert shown.exit_code == ends, shown.output
+    said = {"canary": "no_pickle", "candidate": "evaluation_rows failed", "weekly": "post_release"}
+    assert said[profile] in shown.output
+    assert platform.ledger.journal.decisions(MODEL, "gates") == []
 
 
 def test_damaged_evidence_is_refused(platform: ConnectedPlatform, first: Release) -> None:
