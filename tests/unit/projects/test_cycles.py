@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+import sys
 from typing import Any
 
 import numpy as np
@@ -46,3 +48,11 @@ def test_all_the_time_is_napfd(project: Project) -> None:
 def test_a_cycle_without_failure_has_no_napfd(project: Project) -> None:
     with pytest.raises(ValueError, match="no failure"):
         project.code("cycles:napfd")(cycle(project, [1, 2], [0, 0]), np.zeros(2))
+
+
+@pytest.mark.parametrize("name", ["cycles:napfd", "history:log_odds", "ranker:pair_weights"])
+def test_examples_hold(project: Project, name: str) -> None:
+    module = sys.modules[project.code(name).__module__]
+    ran = doctest.testmod(module)
+    assert ran.attempted
+    assert not ran.failed
