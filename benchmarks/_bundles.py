@@ -90,9 +90,9 @@ def signature() -> Signature:
     return Signature(model=MODEL, key="key", inputs=(*numbers, *texts))
 
 
-def trust(home: Path) -> None:
-    """Let a gateway with this home load the benchmarks' bundles."""
-    (home / "trusted-keys.pem").write_text(KEY.trusted().pem())
+def trust(home: Path, *others: Ed25519Signer) -> None:
+    """Let a gateway with this home load the benchmarks' bundles, and those that others have signed."""
+    (home / "trusted-keys.pem").write_text("".join(one.trusted().pem() for one in (KEY, *others)))
 
 
 def bundle(folder: Path, version: int, onnx: bytes | None = None, wanted: Signature | None = None) -> Arm:

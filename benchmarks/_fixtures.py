@@ -10,10 +10,12 @@ from fixtures.bundles import ROW, graph
 from fixtures.database import running_server
 from fixtures.edges import Edge, edge_before
 from fixtures.exposure import requests_met
+from fixtures.keys import KEY as TESTS_KEY
 from fixtures.platforms import FakePlatform, MemoryPredictions, release_for, write_project
 
 __all__ = [
     "ROW",
+    "TESTS_KEY",
     "Edge",
     "FakePlatform",
     "MemoryPredictions",

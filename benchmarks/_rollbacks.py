@@ -18,7 +18,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _fixtures import ROW, FakePlatform, MemoryPredictions, graph, release_for, running_server, write_project
+from _bundles import trust
+from _fixtures import (
+    ROW,
+    TESTS_KEY,
+    FakePlatform,
+    MemoryPredictions,
+    graph,
+    release_for,
+    running_server,
+    write_project,
+)
 from _replicas import Replicas, replicas
 from _report import Row
 from _scale import Found, Scale
@@ -98,6 +108,7 @@ def _platform(folder: Path) -> Iterator[tuple[FakePlatform, Replicas, list[float
     followed: list[float] = []
     folder.joinpath("database").mkdir()
     with running_server(folder / "database", durable=True) as server, replicas(folder / "home") as fleet:
+        trust(folder / "home", TESTS_KEY)
         engine = connect(server.fresh("ledger"))
         migrate(engine)
         ledger = NotedLedger(PostgresLedger(engine), looks)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+os.environ["COLUMNS"] = "200"  # what a command prints is not folded where a test looks for it
 pytest_plugins = ["fixtures.database", "fixtures.flights", "fixtures.mlflow_server"]
 
 

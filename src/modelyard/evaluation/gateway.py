@@ -93,7 +93,9 @@ def replica(env: Mapping[str, str]) -> Iterator[tuple[httpx.Client, subprocess.P
 
 
 def _command(port: int) -> list[str]:
-    return [sys.executable, "-m", "modelyard.serving", "--replica", "gates", "--port", str(port)]
+    # A task that is killed has no time to end it.
+    own = ["--replica", "gates", "--port", str(port), "--parent", str(os.getpid())]
+    return [sys.executable, "-m", "modelyard.serving", *own]
 
 
 def _environment(home: Path) -> dict[str, str]:
@@ -153,7 +155,7 @@ def _answers(arm: Arm, answers: list[float], refused: list[bool], expected: Floa
         yield Measurement(name=ANSWERS[2], value=None, why="no request was answered", **about)
         return
     gap = np.abs(given - np.resize(expected, n))[~failed]
-    yield Measurement(name=ANSWERS[2], value=float(gap.max()), **about)
+    yield Measurement(name=ANSWERS[2], value=float(gap.max()), n=gap.size, subject=arm.release)
 
 
 def _speed(arm: Arm, spent: Floats) -> Iterator[Measurement]:

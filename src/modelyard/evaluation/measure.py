@@ -77,19 +77,30 @@ def measure_slices(
             yield _sliced(slice_, name, sample, scores, places)
 
 
-def compare(sample: Sample, ours: Scores, theirs: Scores, *, seed: int, threshold: float) -> Iterator[Measurement]:
-    """``<metric>_difference``: release minus champion on the same rows, paired, with 95% block-bootstrap intervals."""
-    functions = COMPARED | {"accuracy": partial(accuracy, threshold=threshold)}
+def compare(
+    sample: Sample, ours: Scores, theirs: Scores, *, seed: int, threshold: float, their_threshold: float
+) -> Iterator[Measurement]:
+    """``<metric>_difference``: release minus champion on the same rows, paired, with 95% block-bootstrap intervals.
+
+    Answers are made by each version's own threshold.
+    """
+    functions, others = (
+        COMPARED | {"accuracy": partial(accuracy, threshold=own)} for own in (threshold, their_threshold)
+    )
     blocks = blocks_of(sample.times)
     for place, (name, function) in enumerate(functions.items()):
 
-        def difference(rows: Places, function: Callable[[Floats, Floats], float] = function) -> float:
+        def difference(
+            rows: Places,
+            function: Callable[[Floats, Floats], float] = function,
+            other: Callable[[Floats, Floats], float] = others[name],
+        ) -> float:
             label = sample.label[rows]
-            return function(label, ours.p[rows]) - function(label, theirs.p[rows])
+            return function(label, ours.p[rows]) - other(label, theirs.p[rows])
 
         rng = np.random.default_rng([seed, 100 + place])
         yield _measurement(f"{name}_difference", difference, sample, ours.release, blocks, rng, variant=theirs.release)
-    yield _worse(sample, ours, theirs, threshold)
+    yield _worse(sample, ours, theirs, threshold, their_threshold)
 
 
 def compare_slices(
@@ -109,13 +120,13 @@ def compare_slices(
         yield Measurement(value=float(gaps[places].mean()), low=low, high=high, **about)
 
 
-def _worse(sample: Sample, ours: Scores, theirs: Scores, threshold: float) -> Measurement:
-    """``worse_p``: McNemar's test of the answers at the threshold."""
+def _worse(sample: Sample, ours: Scores, theirs: Scores, threshold: float, their_threshold: float) -> Measurement:
+    """``worse_p``: McNemar's test of the answers at each version's own threshold."""
     about = {"name": "worse_p", "n": len(sample), "window": sample.window, "subject": ours.release}
     if not len(sample):
         return Measurement(value=None, why="no rows", variant=theirs.release, **about)
     truth = sample.label > 0.5
-    mine, other = (ours.p >= threshold) == truth, (theirs.p >= threshold) == truth
+    mine, other = (ours.p >= threshold) == truth, (theirs.p >= their_threshold) == truth
     first, second = int((mine & ~other).sum()), int((other & ~mine).sum())
     told = f"right alone: the release on {first} rows, the champion on {second}"
     return Measurement(value=mcnemar_worse(first, second), variant=theirs.release, evidence=told, **about)

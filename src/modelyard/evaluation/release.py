@@ -135,7 +135,8 @@ def _against(
     other = Scores(theirs.release.digest, champion.score(columns, units="model"))
     yield from measure(sample, other, threshold=champion.signature.threshold, seed=SEED)
     yield from measure_slices(sample, other, rows, slices)
-    yield from compare(sample, ours, other, seed=SEED, threshold=threshold)
+    own = champion.signature.threshold
+    yield from compare(sample, ours, other, seed=SEED, threshold=threshold, their_threshold=own)
     yield from compare_slices(sample, ours, other, rows, slices, seed=SEED)
 
 

@@ -19,6 +19,7 @@ from modelyard.evaluation.evidence import Evidence
 from modelyard.evaluation.importance import PLOT, importance_plot
 from modelyard.evaluation.supply import LICENCES, installed_licences, licence_list
 from modelyard.flows.measuring import evaluation_rows, measure_bundles
+from modelyard.gates.assess import BLOCKED
 from modelyard.ports.platform import Platform
 from modelyard.release.bundle import read_bundle
 
@@ -27,7 +28,9 @@ def evaluate(platform: Platform, release: str, *, as_of: datetime, champion: str
     """Measure the release (its digest) and the champion; returns the digest of the evidence, which is kept.
 
     The same release, champion and moment again give the evidence that is already there: a repeated task must not void
-    an approval by measuring another latency. ``champion`` is by default whoever the ledger says.
+    an approval by measuring another latency. Evidence that the gates have turned down has no approval to void, and what
+    was wrong may be mended (an advisory service that was away): it is measured anew. ``champion`` is by default whoever
+    the ledger says.
 
     Raises:
         IntegrityError: a bundle is damaged, or a release does not answer its own example.
@@ -39,13 +42,19 @@ def evaluate(platform: Platform, release: str, *, as_of: datetime, champion: str
         champion = current.digest if current and current.digest != release else None
     asked = {"release": release, "champion": champion, "as_of": as_of.isoformat()}
     pointer = f"{_store(platform, candidate.model)}/for-{digest_json(asked).removeprefix('sha256:')}"
-    if known := _read(pointer):
+    if (known := _read(pointer)) and not _turned_down(platform, candidate, known.decode()):
         return known.decode()
     evidence = _measure(platform, candidate, champion, as_of)
     _write(_uri(platform, candidate.model, evidence.digest), evidence.to_json().encode())
     _log(platform, candidate, evidence)
     _write(pointer, evidence.digest.encode())
     return evidence.digest
+
+
+def _turned_down(platform: Platform, release: Release, evidence: str) -> bool:
+    """Whether the gates' last decision about the release blocked it on this evidence."""
+    found = platform.ledger.journal.decisions(release.model, "gates", release.digest)
+    return bool(found) and found[-1].action == BLOCKED and evidence in found[-1].evidence
 
 
 def read_evidence(platform: Platform, model: str, digest: str) -> Evidence:

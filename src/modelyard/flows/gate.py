@@ -74,8 +74,9 @@ def assess(
     decision = decide(platform, release, evidence, as_of)
     now = now or datetime.now(UTC)
     earlier = ledger.journal.decisions(release.model, "gates", release_digest)
-    attest_decision(platform, decision, ACTOR, now)
+    _ = platform.signer  # without a key nothing is decided; what is decided and not yet signed can be signed later
     ledger.journal.decide(decision)
+    attest_decision(platform, decision, ACTOR, now)
     if not earlier or earlier[-1].digest != decision.digest:
         ledger.journal.audit(_event(decision, now))
     if decision.action == gates.BLOCKED:

@@ -152,8 +152,9 @@ def conclude(
     question = _question(platform, manifest, gates, policy, started_by)
     concluded = quorum.conclude(question, platform.ledger.journal.approvals(release), policy)
     known = _recorded(platform, manifest, concluded.action)
-    attest_decision(platform, concluded, POLICY_ACTOR, now or datetime.now(UTC))
+    _ = platform.signer  # without a key nothing is decided; what is decided and not yet signed can be signed later
     platform.ledger.journal.decide(concluded)
+    attest_decision(platform, concluded, POLICY_ACTOR, now or datetime.now(UTC))
     if concluded.digest not in known:
         platform.ledger.journal.audit(_concluded(concluded, now))
     if concluded.action != "approve":

@@ -96,7 +96,7 @@ def sign_bundle(uri: str, release: Release, signer: Signer) -> bool:
     """Sign a bundle that lies there with this key, besides those that have; returns whether that was to be done.
 
     Raises:
-        Untrusted: what lies there as its signature is none.
+        Untrusted: what lies there as its signature is none, or says something else than that this release is ours.
     """
     import fsspec
     from fsspec.implementations.local import LocalFileSystem
@@ -104,7 +104,11 @@ def sign_bundle(uri: str, release: Release, signer: Signer) -> bool:
     fs, folder = fsspec.core.url_to_fs(uri)
     path = f"{folder}/{SIGNED}"
     before = Envelope.from_json(fs.cat_file(path)) if fs.exists(path) else None
-    after = countersign(before, signer) if before is not None else sign_release(release, signer)
+    fresh = sign_release(release, signer)
+    if before is not None and (before.payload_type, before.payload) != (fresh.payload_type, fresh.payload):
+        # Whoever can write there must not have our key put under words of their own.
+        raise Untrusted(f"{path} says something else than that this release is ours; remove it, then sign")
+    after = countersign(before, signer) if before is not None else fresh
     if after == before:
         return False
     if isinstance(fs, LocalFileSystem):

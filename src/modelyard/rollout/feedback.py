@@ -33,12 +33,14 @@ def measure(state: RolloutState, frame: pd.DataFrame) -> list[Measurement]:
     """Challenger minus champion for each number of the policy, as confidence sequences; nothing while in shadow.
 
     ``frame`` has the rows of the whole rollout with the stage (``loss.STAGE``) that each was answered in. A key counts
-    once, with its first answer that a number was reported of. With all traffic on the challenger there is nobody to
-    compare it with: what counts is what was answered before.
+    once, with its first answer that a number was reported of, and not at all where both versions answered it: a number
+    by key is of all of the key's answers, and nobody knows of whose. With all traffic on the challenger there is nobody
+    to compare it with: what counts is what was answered before.
     """
     if state.current.shadow:
         return []
-    answered = frame[frame["error"] == ""].sort_values("served_at", kind="stable")
+    both = [number for number, stage in enumerate(state.stages) if 0 < stage.weight < 100]
+    answered = frame[(frame["error"] == "") & frame[STAGE].isin(both)].sort_values("served_at", kind="stable")
     return [each for metric in state.policy.feedback for each in _difference(metric, answered, state.policy.quality)]
 
 
@@ -59,7 +61,8 @@ def _difference(metric: FeedbackMetric, answered: pd.DataFrame, quality: Quality
     column = REPORTED + metric.name
     if column not in answered.columns:
         return [Measurement(name=column, value=None, why="no such number has been reported yet")]
-    reported = answered[answered[column].notna()].drop_duplicates("key")
+    reported = answered[answered[column].notna()]
+    reported = reported[reported.groupby("key")["variant"].transform("nunique") == 1].drop_duplicates("key")
     values, theirs = reported[column].to_numpy(dtype=float), (reported["variant"] == "challenger").to_numpy()
     for variant, arm in (("challenger", values[theirs]), ("champion", values[~theirs])):
         if len(arm) < 2 or not arm.var() > 0:

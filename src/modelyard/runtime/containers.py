@@ -50,7 +50,7 @@ def containers_config(secrets: Secrets) -> RuntimeConfig:
 def write_secret_files(folder: Path) -> list[str]:
     """Make the secret files, or complete them; those that exist keep their values. Returns their names."""
     secrets = load_or_make_secrets(folder / "made", more=MORE_SECRETS)
-    files = {name: secrets[name] for name in FILES} | key_files(folder / "made")
+    files = {name: secrets[name] for name in FILES} | key_files(folder)
     for spec in processes(containers_config(secrets)):
         files |= {key: value for key, value in spec.env.items() if key in SECRET_NAMES}
     for name, value in files.items():

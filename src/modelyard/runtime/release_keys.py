@@ -63,11 +63,13 @@ def distrust(settings: Settings, prefix: str) -> TrustedKey:
 
 
 def key_files(folder: Path) -> dict[str, str]:
-    """The contents of the two files for containers, by name; made once in this folder, and no demo's."""
-    private = folder / "release-signing-key"
+    """The contents of the two files for containers, by name; those in this folder keep theirs, none is the demo's."""
+    private, trusted = folder / "release-signing-key", folder / "trusted-keys"
     if not private.exists():
         write_private(private, Ed25519Signer.make().private_pem())
-    return {private.name: private.read_text(encoding="utf-8"), "trusted-keys": load_signer(private).trusted().pem()}
+    own = load_signer(private).trusted()
+    known = trusted.read_text(encoding="utf-8") if trusted.exists() else own.pem()
+    return {private.name: private.read_text(encoding="utf-8"), trusted.name: known}
 
 
 def _write_trusted(path: Path, keys: Iterable[TrustedKey]) -> None:

@@ -7,6 +7,7 @@ import gc
 import logging
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from functools import partial
 from hashlib import sha256
@@ -17,6 +18,7 @@ import uvicorn
 from modelyard.config.project import project_folders, read_spec
 from modelyard.config.settings import Settings
 from modelyard.core.errors import ConfigError, ModelyardError
+from modelyard.core.orphans import end_with
 from modelyard.core.probes import probe_token
 from modelyard.serving.app import App
 from modelyard.serving.control import Control
@@ -42,7 +44,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--head-seconds", type=float, default=HEAD_S, help="most seconds until a request's head is here"
     )
+    parser.add_argument("--parent", type=int, default=0, help="end when this process, which started it, is gone")
     args = parser.parse_args(argv)
+    if args.parent:
+        threading.Thread(target=end_with, args=(args.parent,), name="orphan", daemon=True).start()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         ready = server(args, Settings.from_env())

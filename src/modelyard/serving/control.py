@@ -21,6 +21,7 @@ from modelyard.core.errors import ModelyardError
 from modelyard.core.value import Value
 from modelyard.ports.fleet import Arm, ReplicaState, Route, Trip
 from modelyard.ports.signing import Trust
+from modelyard.rollout.guardrails import GUARDS
 from modelyard.serving.errors import Refusal
 from modelyard.serving.fanout import Fanout, heeding, recorded
 from modelyard.serving.files import write_atomically
@@ -49,6 +50,8 @@ class Kept(Value):
     tripped: str = ""
     trip_detail: dict[str, Any] = Field(default_factory=dict)
     guard_counts: dict[str, dict[str, int]] = Field(default_factory=dict)
+    cpu_by: str = "call"
+    """What a trial of ``cpu_time`` was when the counts were written; those of calls are no trials any more."""
     tallies: dict[str, dict[str, int]] = Field(default_factory=dict)
 
 
@@ -90,7 +93,7 @@ class Control:
     ) -> None:
         self.replica, self._files, self._log, self.store = replica, StateFiles(folder), log, store
         self._versions = Versions(trust=trust)
-        self._usage = UsageLog(log.root, replica, log.submit)
+        self._usage = UsageLog(log.root, replica, log.later)
         self._lock = asyncio.Lock()
         self._numbers = numbers
         self.declared: dict[str, dict[str, Bounds]] = {}
@@ -353,6 +356,7 @@ def _kept(live: Live) -> Kept:
         tripped=live.tripped,
         trip_detail=live.trip_detail,
         guard_counts={} if live.challenger is None else live.challenger.guard.counts,
+        cpu_by="span",
         tallies={name: {key: int(n) for key, n in _tally(tally).items()} for name, tally in tallies.items()},
     )
 
@@ -362,7 +366,8 @@ def _recall(live: Live, kept: Kept) -> None:
     arms: dict[str, Tally | Mirror] = {"champion": live.champion.tally}
     if live.challenger is not None:
         arms |= {"challenger": live.challenger.tally, "mirror": live.challenger.mirror}
-        live.challenger.guard.recall(kept.guard_counts)
+        known = GUARDS if kept.cpu_by == "span" else tuple(name for name in GUARDS if name != "cpu_time")
+        live.challenger.guard.recall({name: kept.guard_counts[name] for name in known if name in kept.guard_counts})
     for name, tally in arms.items():
         for key, number in kept.tallies.get(name, {}).items():
             setattr(tally, key, number)

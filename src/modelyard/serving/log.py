@@ -145,12 +145,11 @@ class PredictionLog:
 
     def submit(self, work: Callable[..., None], *args: object) -> None:
         """Have something small written off the event loop, in the order given, and before rows that wait."""
+        self._submit(self._urgent, partial(_nothing_lost, work, *args), 0)
 
-        def run() -> list[int]:
-            work(*args)
-            return []
-
-        self._submit(self._urgent, run, 0)
+    def later(self, work: Callable[..., None], *args: object) -> None:
+        """The same in its turn among the rows."""
+        self._submit(self._pool, partial(_nothing_lost, work, *args), 0)
 
     def flush(self) -> None:
         """Hand what is buffered to the writer."""
@@ -277,6 +276,12 @@ class PredictionLog:
     def _path(self, model: str, kind: str, folder: str, suffix: str) -> Path:
         name = f"{self._replica}-{self._start}-{next(self._numbers):08d}{suffix}"
         return self._root / model / kind / folder / name
+
+
+def _nothing_lost(work: Callable[..., None], *args: object) -> list[int]:
+    """Work that has no rows to lose."""
+    work(*args)
+    return []
 
 
 def _write_all(works: Sequence[Work]) -> list[int]:

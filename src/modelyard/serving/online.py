@@ -21,6 +21,10 @@ from modelyard.serving.errors import Refusal, invalid
 MOST_READS = 4
 """Statements under way at a time for one model; what comes meanwhile goes into the next one."""
 _PATIENCE_S = 2.0
+_IDLE_S = 60.0
+"""A connection that was not used for so long may have been dropped by something in between that tells nobody."""
+_SHUT_S = 0.5
+"""After a read that was given up, requests are turned away at once for so long: who waits holds a place of others'."""
 
 Ttl = Callable[[str, str], timedelta | None]
 
@@ -49,6 +53,7 @@ class Completion:
         self.fields = {view.name: view.field for view in views}
         """By view the field of the request that holds its entity."""
         self._reads = _Reads(OnlineReader(pool, views)) if views and pool is not None else None
+        self._shut_until = 0.0
 
     async def complete(self, rows: Sequence[Row], moment: datetime) -> Sequence[Row]:
         """The rows with the current values as of a moment; what a row brings itself is left as it is.
@@ -82,9 +87,14 @@ class Completion:
 
     async def _look(self, rows: Sequence[Row], moments: Sequence[datetime], requests: int) -> list[Looked]:
         assert self._reads is not None  # noqa: S101  only called where there is a store
+        loop = asyncio.get_running_loop()
         try:
+            if loop.time() < self._shut_until:
+                raise TimeoutError("not a moment ago")
             return await asyncio.wait_for(self._reads.read(rows, moments), _PATIENCE_S)
         except Exception as error:
+            if isinstance(error, TimeoutError) and loop.time() >= self._shut_until:
+                self._shut_until = loop.time() + _SHUT_S
             # Whatever the driver raises: without features there is no answer, and the client may try again.
             self._tally.failed += requests
             message = f"the online store does not answer ({type(error).__name__})"
@@ -126,7 +136,10 @@ class _Reads:
 
     async def _work(self) -> None:
         while self._waiting:
-            batch, self._waiting = self._waiting, []
+            # Those that have been given up are not asked for, least of all of a store that is slow.
+            batch, self._waiting = [one for one in self._waiting if not one[2].done()], []
+            if not batch:
+                return
             rows = [row for part, _, _ in batch for row in part]
             moments = [moment for _, each, _ in batch for moment in each]
             try:
@@ -151,7 +164,7 @@ class LazyPool:
 
     def __init__(self, address: Mapping[str, Any]) -> None:
         self._address, self._places = address, asyncio.Semaphore(MOST_READS)
-        self._free: list[Any] = []
+        self._free: list[tuple[float, Any]] = []
 
     async def fetch(self, query: str, *args: Any) -> Sequence[Sequence[Any]]:
         """Rows of a statement."""
@@ -162,25 +175,30 @@ class LazyPool:
             except BaseException:
                 connection.terminate()  # whatever state it is in; reads leave nothing behind in the store
                 raise
-            self._free.append(connection)
+            self._free.append((asyncio.get_running_loop().time(), connection))
             return rows
 
     async def _connection(self) -> Any:
-        """The one that was used last, for it is the quickest; those that the server has closed are left out."""
+        """The one that was used last, for it is the quickest; those that are closed or long idle are left out."""
         while self._free:
-            connection = self._free.pop()
-            if not connection.is_closed():
+            used, connection = self._free.pop()
+            if not connection.is_closed() and asyncio.get_running_loop().time() - used < _IDLE_S:
                 return connection
+            connection.terminate()
         import asyncpg
 
         connection = await asyncpg.connect(timeout=_PATIENCE_S, **self._address)
-        await _plan_once(connection)
+        try:
+            await _plan_once(connection)
+        except BaseException:
+            connection.terminate()
+            raise
         return connection
 
 
 async def _plan_once(connection: Any) -> None:
     """The statement is always the same, and planning it for the values of each read costs as much as the read."""
-    await connection.execute("SET plan_cache_mode = force_generic_plan")
+    await connection.execute("SET plan_cache_mode = force_generic_plan", timeout=_PATIENCE_S)
 
 
 class OnlineStore:

@@ -20,6 +20,8 @@ from modelyard.serving.ids import HEADER, safe
 
 _HEAD = b"%bcontent-type: application/json\r\ncontent-length: %d\r\n%b\r\n%b"
 _CLOSE = b"connection: close\r\n"
+_RETRY = b"retry-after: 1\r\n"
+"""With what could not be answered just now."""
 
 
 class Taker(Protocol):
@@ -171,6 +173,8 @@ class Connection(HeadLimits):
         if self.transport.is_closing():
             return
         more = b"" if keep_alive else _CLOSE
+        if status == 503:
+            more += _RETRY
         if given_id:
             more += b"%b: %b\r\n" % (HEADER, given_id)
         self.transport.write(_HEAD % (STATUS_LINE[status], len(body), more, body))

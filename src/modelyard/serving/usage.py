@@ -33,7 +33,7 @@ HOUR_US = 3_600_000_000
 WRITE_S = 5.0
 SAMPLED = 8
 """One call in so many is timed: asking for a thread's processor time is a system call."""
-MOST_DAYS = 40
+MOST_DAYS = 400
 """Days of one model that are kept in memory; of more, the one that began first is closed."""
 MOST_SIZE = 16
 """Calls of at least so many rows are counted together."""
@@ -83,7 +83,7 @@ class Usage:
     def __init__(self, model: str, touched: Callable[[], None], numbers: Iterator[int]) -> None:
         self.model, self._touched, self._numbers = model, touched, numbers
         self._days: dict[int, Day] = {}
-        self._closed: list[tuple[int, Day]] = []
+        self._closed: dict[int, Day] = {}
         self._newest: int | None = None
         self._last: tuple[Day, Hour] | None = None
 
@@ -119,11 +119,12 @@ class Usage:
     def changed(self, memory_mb: float | None) -> Iterator[tuple[int, Day]]:
         """The days (by their number since 1970) that have changed since the last time; the memory that the process
         holds now is counted with the newest hour."""
-        if self._newest is not None and memory_mb is not None:
+        used = any(day.changed for day in self._days.values())
+        if used and self._newest is not None and memory_mb is not None:
             hour = self._hour(self._newest)
             hour.memory_mb = max(memory_mb, hour.memory_mb or 0.0)
-        closed, self._closed = self._closed, []
-        for number, day in [*closed, *self._days.items()]:
+        closed, self._closed = self._closed, {}
+        for number, day in [*closed.items(), *self._days.items()]:
             if day.changed:
                 day.changed = False
                 yield number, day
@@ -146,8 +147,9 @@ class Usage:
         if day is None:
             if len(self._days) >= MOST_DAYS:
                 oldest = next(iter(self._days))
-                self._closed.append((oldest, self._days.pop(oldest)))
-            day = self._days[hour // 24] = Day(next(self._numbers))
+                self._closed[oldest] = self._days.pop(oldest)
+            known = self._closed.pop(hour // 24, None)
+            day = self._days[hour // 24] = known or Day(next(self._numbers))
         counted = day.hours.get(hour)
         if counted is None:
             counted = day.hours[hour] = Hour(datetime.fromtimestamp(hour * 3600, tz=UTC))

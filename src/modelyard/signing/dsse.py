@@ -67,10 +67,13 @@ def seal(payload_type: str, payload: bytes, signer: Signer) -> Envelope:
 
 
 def countersign(envelope: Envelope, signer: Signer) -> Envelope:
-    """The same payload with this key's signature besides the others; unchanged where it is among them already."""
-    if any(one.keyid == signer.key for one in envelope.signatures):
-        return envelope
+    """The same payload with this key's signature besides the others; unchanged where it is among them already.
+
+    Whoever signs answers for the payload: look at it first.
+    """
     made = _signature(envelope.payload_type, _bytes(envelope.payload, "payload"), signer)
+    if made in envelope.signatures:  # Ed25519 signs the same bytes alike; the key's id alone shows nothing
+        return envelope
     return envelope.model_copy(update={"signatures": (*envelope.signatures, made)})
 
 

@@ -122,9 +122,12 @@ def _launch(place: Path, processes: int) -> None:
 
 
 def _told(failures: Mapping[int, Any], processes: int) -> str:
-    """Which process ended first and why. A signal explains the errors of those that waited for it."""
+    """Which process ended first and why. A signal explains the errors of those that waited for it; SIGTERM is what
+    torchrun ends the others with."""
     by_signal = {rank: f for rank, f in failures.items() if f.exitcode < 0 and f.exitcode != -signal.SIGTERM}
-    rank, first = min((by_signal or failures).items(), key=lambda item: (item[1].timestamp, item[0]))
+    by_themselves = {rank: f for rank, f in failures.items() if f.exitcode > 0}
+    first_to_end = by_signal or by_themselves or failures
+    rank, first = min(first_to_end.items(), key=lambda item: (item[1].timestamp, item[0]))
     why = first.message if isinstance(first.message, str) else first.message.get("message", "it gave no reason")
     return (
         f"process {rank} of the {processes} that trained together ended (exit code {first.exitcode}): {why}. "

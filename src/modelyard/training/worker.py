@@ -14,9 +14,10 @@ import torch.distributed  # noqa: TID253
 from torch.distributed.elastic.multiprocessing.errors import record  # noqa: TID253
 
 from modelyard.config.project import Project, read_spec
+from modelyard.core.orphans import end_with
 from modelyard.training.build import builder
 from modelyard.training.fit import choose_device, fit
-from modelyard.training.ranks import Ranks, end_with
+from modelyard.training.ranks import Ranks
 from modelyard.training.together import read_job
 
 PATIENCE = timedelta(minutes=10)

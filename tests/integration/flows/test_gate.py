@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from integration.flows.decisions import MODEL, NOW, Here, evidence, here
 
-from modelyard.core.errors import Conflict, GateBlocked, IntegrityError, NotFound
+from modelyard.core.errors import ConfigError, Conflict, GateBlocked, IntegrityError, NotFound
 from modelyard.core.window import Window
 from modelyard.evaluation.evidence import Evidence
 from modelyard.flows import gate
@@ -71,6 +71,18 @@ def test_a_blocker_stops_the_line_and_says_why(platform: Here) -> None:
     assert platform.ledger.journal.decisions(MODEL, "gates")[0].action == "blocked"
     assert platform.open_incidents() == [f"gates:{release.digest}"]
     assert platform.actions() == ["gates.blocked"]
+
+
+def test_without_a_key_nothing_is_decided(platform: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    release = platform.release()
+
+    def signer(_: object) -> None:
+        raise ConfigError("MODELYARD_SIGNING_KEY_FILE", "gone", "a file")
+
+    monkeypatch.setattr(type(platform), "signer", property(signer))
+    with pytest.raises(ConfigError):
+        gate.assess(platform, release.digest, evidence(release), NOW)
+    assert platform.ledger.journal.decisions(MODEL, "gates", release.digest) == []
 
 
 def test_no_evidence_blocks(platform: Here) -> None:

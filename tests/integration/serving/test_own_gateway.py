@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from fixtures.bundles import MODEL, graph, write_bundle_of
 from fixtures.keys import KEY, STRANGER, write_trusted
@@ -37,6 +40,7 @@ def test_a_sound_release_answers_what_was_evaluated(tmp_path: Path) -> None:
     assert (found["gateway_failures"].value, found["gateway_failures"].n) == (0, 200)
     assert found["gateway_refused_share"].value == pytest.approx(2 / 40)
     assert found["gateway_difference"].value < 1e-6
+    assert found["gateway_difference"].n == 190  # what was answered, and so compared
     assert found["gateway_latency_p50_ms"].value <= found["gateway_latency_p99_ms"].value
     assert found["memory_bytes"].value > 0
 
@@ -59,6 +63,23 @@ def test_a_release_that_no_gateway_takes_has_no_evidence(tmp_path: Path, why: st
         arm = arm.model_copy(update={"release": "sha256:" + "e" * 64})
     found = measured(arm, tmp_path, ROWS, logistic(ROWS))
     assert all(m.value is None and "refuses the release" in m.why for m in found.values())
+
+
+def test_a_gateway_ends_with_the_task_that_was_killed(tmp_path: Path) -> None:
+    write_trusted(tmp_path, KEY)
+    program = """
+import sys, time
+from modelyard.evaluation.gateway import replica
+with replica({"MODELYARD_TRUSTED_KEYS_FILE": sys.argv[1]}) as (http, process):
+    print(process.pid, flush=True)
+    time.sleep(600)
+"""
+    command = [sys.executable, "-c", program, str(tmp_path / "trusted-keys.pem")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as task:
+        assert task.stdout is not None
+        gateway = psutil.Process(int(task.stdout.readline()))
+        task.kill()
+    gateway.wait(60)
 
 
 def test_a_gateway_that_does_not_come_up_says_why(tmp_path: Path) -> None:

@@ -234,6 +234,11 @@ def test_evidence_is_kept_once_and_compares_on_the_same_rows(platform: Connected
     evidence = read_evidence(platform, MODEL, digest)
     assert evidence.champion == first.digest
     assert evidence.window.end == AS_OF - timedelta(hours=6)
+    refused = gate.decide(platform, newest, digest, AS_OF).model_copy(update={"action": "blocked"})
+    platform.ledger.journal.decide(refused)  # nobody can have approved it, and what was wrong may be mended
+    anew = evaluate(platform, newest.digest, as_of=AS_OF)
+    assert anew != digest
+    assert evaluate(platform, newest.digest, as_of=AS_OF) == anew
     found = {(m.name, m.slice, m.subject): m for m in evidence.measurements}
     assert found["auc", "", newest.digest].value > 0.7
     # The same weights: the units of serving are not measured offline.

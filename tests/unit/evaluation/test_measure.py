@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,9 @@ from modelyard.evaluation.measure import Sample, Scores, compare, compare_slices
 
 WINDOW = Window(start=datetime(2013, 4, 2, tzinfo=UTC), end=datetime(2013, 4, 9, tzinfo=UTC))
 OURS, THEIRS = digest_json("ours"), digest_json("theirs")
+
+
+BOTH: dict[str, Any] = {"seed": 1, "threshold": 0.5, "their_threshold": 0.5}
 
 
 def sample(n: int = 1500, seed: int = 0) -> tuple[Sample, np.ndarray]:
@@ -56,14 +60,14 @@ def test_one_outcome_only_has_no_area() -> None:
 
 def test_equal_forecasts_differ_by_nothing_at_all() -> None:
     rows, p = sample()
-    for m in compare(rows, Scores(OURS, p), Scores(THEIRS, p), seed=1, threshold=0.5):
+    for m in compare(rows, Scores(OURS, p), Scores(THEIRS, p), **BOTH):
         expected = (1, None, None, THEIRS) if m.name == "worse_p" else (0, 0, 0, THEIRS)
         assert (m.value, m.low, m.high, m.variant) == expected
 
 
 def test_a_worse_forecast_is_seen_as_worse_on_the_same_rows() -> None:
     rows, p = sample()
-    found = by_name(compare(rows, Scores(OURS, np.full(p.size, 0.5)), Scores(THEIRS, p), seed=1, threshold=0.5))
+    found = by_name(compare(rows, Scores(OURS, np.full(p.size, 0.5)), Scores(THEIRS, p), **BOTH))
     assert found["logloss_difference"].low > 0
     assert found["auc_difference"].high < 0
 
@@ -71,7 +75,7 @@ def test_a_worse_forecast_is_seen_as_worse_on_the_same_rows() -> None:
 def test_pairing_narrows_the_interval() -> None:
     rows, p = sample()
     noisy = np.clip(p + 0.01, 0, 1)
-    paired = by_name(compare(rows, Scores(OURS, noisy), Scores(THEIRS, p), seed=1, threshold=0.5))["logloss_difference"]
+    paired = by_name(compare(rows, Scores(OURS, noisy), Scores(THEIRS, p), **BOTH))["logloss_difference"]
     alone = by_name(measure(rows, Scores(OURS, p), threshold=0.5, seed=1))["logloss"]
     assert paired.high - paired.low < (alone.high - alone.low) / 3
 
@@ -116,10 +120,18 @@ def test_slices_are_compared_with_the_champion_on_their_own_rows() -> None:
 def test_answers_at_the_threshold_are_compared_by_the_rows_on_which_only_one_is_right() -> None:
     rows, p = sample()
     wrong = np.where(rows.label > 0.5, 0.1, 0.9)
-    found = by_name(compare(rows, Scores(OURS, wrong), Scores(THEIRS, 1 - wrong), seed=1, threshold=0.5))["worse_p"]
+    found = by_name(compare(rows, Scores(OURS, wrong), Scores(THEIRS, 1 - wrong), **BOTH))["worse_p"]
     assert found.value < 1e-9
     assert found.evidence == "right alone: the release on 0 rows, the champion on 1500"
-    assert by_name(compare(rows, Scores(OURS, p), Scores(THEIRS, p), seed=1, threshold=0.5))["worse_p"].value == 1
+    assert by_name(compare(rows, Scores(OURS, p), Scores(THEIRS, p), **BOTH))["worse_p"].value == 1
+
+
+def test_each_version_answers_by_its_own_threshold() -> None:
+    rows, p = sample()
+    found = by_name(compare(rows, Scores(OURS, p), Scores(THEIRS, p), seed=1, threshold=0.01, their_threshold=0.5))
+    assert found["accuracy_difference"].value < -0.1
+    assert found["worse_p"].value < 1e-6
+    assert found["logloss_difference"].value == 0
 
 
 def test_the_mean_of_blocks_has_the_interval_that_resampling_rows_of_blocks_has() -> None:

@@ -91,6 +91,26 @@ def test_what_is_published_is_signed_and_another_key_may_sign_it_too(
     assert [signer_of(uri, release.digest, trust) for trust in (TRUST, new)] == [KEY.key, STRANGER.key]
 
 
+def test_our_key_is_put_under_nothing_but_the_release_itself(tmp_path: Path) -> None:
+    """Whoever can write where bundles lie leaves words of their own to be signed at the next change of keys."""
+    release, arm = write_bundle_of(tmp_path)
+    for forged in (sign_release(write_bundle_of(tmp_path / "evil", version=9)[0], STRANGER),
+                   sign_statement("approval", release, {"answer": "approve"}, STRANGER)):  # fmt: skip
+        (tmp_path / SIGNED).write_text(forged.to_json())
+        with pytest.raises(Untrusted, match="says something else"):
+            sign_bundle(arm.bundle, release, KEY)
+        assert (tmp_path / SIGNED).read_text() == forged.to_json()
+
+
+def test_a_broken_signature_of_our_key_is_mended(tmp_path: Path) -> None:
+    release, arm = write_bundle_of(tmp_path)
+    whole = sign_release(release, KEY)
+    broken = whole.signatures[0].model_copy(update={"sig": sign_release(release, STRANGER).signatures[0].sig})
+    (tmp_path / SIGNED).write_text(whole.model_copy(update={"signatures": (broken,)}).to_json())
+    assert sign_bundle(arm.bundle, release, KEY)
+    assert signer_of(arm.bundle, release.digest, TRUST) == KEY.key
+
+
 def _swap(at: Path) -> None:
     """The whole bundle of another release, whose signature is that of the first."""
     signed = (at / SIGNED).read_bytes()

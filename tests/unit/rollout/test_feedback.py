@@ -144,6 +144,18 @@ def test_with_all_traffic_on_the_challenger_what_was_before_counts() -> None:
     assert verdict(state(3), now).outcome is Outcome.INCONCLUSIVE
 
 
+def test_a_key_that_both_versions_answered_is_nobodys() -> None:
+    """Users come back: the key that the champion answered at 5% has the rating of the challenger's answer later."""
+    shown = rows(stars(2.0, 1000), stars(4.0, 1000, 1), stage=2)
+    earlier = shown[shown["variant"] == "challenger"].head(600)
+    earlier = earlier.assign(variant="champion", **{STAGE: 0, "served_at": earlier["served_at"] - pd.Timedelta("9d")})
+    found = feedback.measure(state(), pd.concat([earlier, shown]))[0]
+    assert found.value == pytest.approx(-2.0, abs=0.1)
+    assert found.n == 400
+    shadow = earlier.assign(**{STAGE: 3})  # a stage in which one version answers everything
+    assert feedback.measure(state(), pd.concat([shadow, shown]))[0].n == 1000
+
+
 def test_a_key_counts_once_and_answers_for_the_other_version_do_not() -> None:
     frame = rows(stars(4.0, 300), stars(4.0, 300, 1))
     again = pd.concat([frame, frame, frame.assign(error="challenger: RuntimeError")])

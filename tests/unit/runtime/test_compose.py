@@ -12,8 +12,9 @@ import yaml
 from modelyard.runtime.config import RuntimeConfig
 from modelyard.runtime.containers import FILES, MORE_SECRETS, containers_config, write_secret_files
 from modelyard.runtime.environment import SECRET_NAMES
-from modelyard.runtime.secrets import load_or_make_secrets
+from modelyard.runtime.secrets import load_or_make_secrets, write_private
 from modelyard.runtime.spec import CommandCheck, HttpCheck, ProcessSpec, processes
+from modelyard.signing.keys import Ed25519Signer
 
 ROOT = Path(__file__).parents[3]
 INFRASTRUCTURE = {"redis", "s3", "edge"}
@@ -95,6 +96,12 @@ def test_every_secret_is_a_file_that_make_secrets_makes(compose, tmp_path: Path)
     write_secret_files(tmp_path)
     assert {name: (tmp_path / name).read_text() for name in made} == before
     assert tmp_path.stat().st_mode & 0o077 == 0
+    for name in ("release-signing-key", "trusted-keys"):  # a key that was changed by hand stays changed
+        other = Ed25519Signer.make()
+        text = other.private_pem() if name.endswith("key") else other.trusted().pem()
+        write_private(tmp_path / name, text)
+        write_secret_files(tmp_path)
+        assert (tmp_path / name).read_text() == text
 
 
 def test_no_password_is_written_in_the_file(compose) -> None:

@@ -15,6 +15,7 @@ from modelyard.config.settings import Settings
 from modelyard.core.errors import ConfigError, NotFound
 from modelyard.features.online import entity_key
 from modelyard.release.signature import Input, Signature
+from modelyard.serving import online as online_module
 from modelyard.serving.errors import Refusal
 from modelyard.serving.online import MOST_READS, LazyPool, OnlineStore, store_for
 
@@ -145,12 +146,15 @@ class Connection:
     """Of ``asyncpg``, what is used of it."""
 
     def __init__(self, opened: list[Connection]) -> None:
-        self.closed, self.fails, self.under_way = False, False, asyncio.Event()
+        self.closed, self.fails, self.refuses, self.under_way = False, False, False, asyncio.Event()
         self.under_way.set()
         opened.append(self)
 
-    async def execute(self, query: str) -> None:
+    async def execute(self, query: str, timeout: float) -> None:  # noqa: ASYNC109
         assert "plan_cache_mode" in query
+        assert timeout > 0
+        if self.refuses:
+            raise TimeoutError
 
     async def fetch(self, query: str, *args: Any, timeout: float) -> Sequence[Sequence[Any]]:  # noqa: ASYNC109
         await self.under_way.wait()
@@ -193,3 +197,54 @@ async def test_connections_are_few_are_used_again_and_replaced_when_they_break(m
     opened[-1].closed = True  # by the server
     await pool.fetch("q")
     assert len(opened) == before + 2
+
+
+async def test_connections_that_were_idle_for_long_or_cannot_be_set_up_are_not_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    opened: list[Connection] = []
+    refuses = [False]
+
+    async def connect(**_: Any) -> Connection:
+        made = Connection(opened)
+        made.refuses = refuses[0]
+        return made
+
+    monkeypatch.setattr("asyncpg.connect", connect)
+    pool = LazyPool({})
+    await pool.fetch("q")
+    monkeypatch.setattr(online_module, "_IDLE_S", 0.0)
+    await pool.fetch("q")
+    assert [one.closed for one in opened] == [True, False]
+    refuses[0] = True
+    for _ in range(2 * MOST_READS):  # more often than there are places
+        with pytest.raises(TimeoutError):
+            await pool.fetch("q")
+    assert all(one.closed for one in opened)
+    refuses[0] = False
+    await asyncio.wait_for(pool.fetch("q"), 60)
+
+
+async def test_after_a_read_that_hung_nobody_waits_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what was given up is not read when the store is back."""
+    monkeypatch.setattr(online_module, "_PATIENCE_S", 0.05)
+    monkeypatch.setattr(online_module, "_SHUT_S", 60.0)
+    asked: list[int] = []
+    back = asyncio.Event()
+
+    class Hung(Store):
+        async def fetch(self, query: str, *args: Any) -> Sequence[Sequence[Any]]:
+            asked.append(1)
+            await back.wait()
+            return await super().fetch(query, *args)
+
+    completion = online(Hung(EWR=(12.5, NOW))).completion([SIGNATURE])
+    for _ in range(5):
+        with pytest.raises(Refusal) as refused:
+            await completion.features([{"from": "EWR"}], [NOW])
+        assert refused.value.status == 503
+    assert len(asked) == 1
+    back.set()
+    monkeypatch.setattr(completion, "_shut_until", 0.0)
+    monkeypatch.setattr(online_module, "_PATIENCE_S", 60.0)
+    assert (await completion.features([{"from": "EWR"}], [NOW]))[0]["wind"] == 12.5

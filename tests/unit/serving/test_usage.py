@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import random
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -164,21 +165,45 @@ async def test_only_whole_hours_are_read_and_a_damaged_file_is_told(tmp_path: Pa
         log.usage(MODEL, DAY)
 
 
-def test_of_many_days_the_first_are_closed_and_written_and_begin_another_file() -> None:
+def test_of_many_days_the_first_are_closed_and_written_and_then_begin_another_file() -> None:
     written: dict[Path, bytes] = {}
     log = UsageLog(Path("log"), "r", lambda _, path, data: written.__setitem__(path, data), lambda: 50.0)
     usage = Usage("m", lambda: None, itertools.count(1))
     log._models["m"] = usage
     for day in range(usage_module.MOST_DAYS + 1):
         usage.answered([day * 24 * HOUR_US])
-    usage.answered([0])
+    usage.answered([0])  # closed, and not written yet: it goes on
     assert len(usage._days) == usage_module.MOST_DAYS
     log.write()
-    first = [json.loads(data)["hours"] for path, data in written.items() if path.parent.name == "date=1970-01-01"]
-    assert [[h["requests"] for h in hours] for hours in first] == [[1], [1]]
+
+    def first() -> list[list[int]]:
+        files = [json.loads(data)["hours"] for path, data in written.items() if path.parent.name == "date=1970-01-01"]
+        return [[h["requests"] for h in hours] for hours in files]
+
+    assert first() == [[2]]
+    for day in range(1, usage_module.MOST_DAYS + 1):
+        usage.answered([day * 24 * HOUR_US])
+    log.write()
+    usage.answered([0])
+    log.write()
+    assert first() == [[2], [1]]
     written.clear()
     log.write()
     assert not written
+
+
+def test_days_that_come_in_any_order_make_no_file_for_each_request() -> None:
+    usage, order = Usage("m", lambda: None, itertools.count(1)), random.Random(1)  # noqa: S311
+    for _ in range(5000):
+        usage.answered([order.randrange(3 * usage_module.MOST_DAYS) * 24 * HOUR_US])
+    assert len(list(usage.changed(None))) <= 3 * usage_module.MOST_DAYS
+
+
+def test_memory_is_counted_where_there_were_requests() -> None:
+    idle = Usage("m", lambda: None, itertools.count(1))
+    idle.answered([0])
+    assert len(list(idle.changed(100.0))) == 1
+    assert list(idle.changed(900.0)) == []
 
 
 def test_a_turn_of_several_hours_is_counted_in_each() -> None:

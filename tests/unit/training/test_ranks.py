@@ -14,8 +14,8 @@ from modelyard.training.ranks import Ranks
 
 STARTS_ANOTHER = """
 import subprocess, sys
-subprocess.Popen([sys.executable, "-c", "import os; from modelyard.training.ranks import end_with;"
-                  "print(os.getpid(), flush=True); end_with(os.getppid())"])
+subprocess.Popen([sys.executable, "-c", "import os; from modelyard.core.orphans import end_with; parent = os.getppid();"
+                  "print(os.getpid(), flush=True); end_with(parent)"])
 sys.stdin.read()
 """
 
