@@ -19,10 +19,11 @@ from typer.testing import CliRunner
 
 from modelyard.cli import app
 from modelyard.config.policies import load_policy
+from modelyard.config.settings import Settings
 from modelyard.core.digest import short
 from modelyard.core.errors import ConfigError, Conflict, IntegrityError
 from modelyard.core.records import Release, Snapshot
-from modelyard.core.verdict import Outcome
+from modelyard.core.verdict import Decision, Outcome
 from modelyard.flows import gate, ingest, registry
 from modelyard.flows.evaluate import evaluate, read_evidence
 from modelyard.flows.releases import diff, verify
@@ -234,11 +235,6 @@ def test_evidence_is_kept_once_and_compares_on_the_same_rows(platform: Connected
     evidence = read_evidence(platform, MODEL, digest)
     assert evidence.champion == first.digest
     assert evidence.window.end == AS_OF - timedelta(hours=6)
-    refused = gate.decide(platform, newest, digest, AS_OF).model_copy(update={"action": "blocked"})
-    platform.ledger.journal.decide(refused)  # nobody can have approved it, and what was wrong may be mended
-    anew = evaluate(platform, newest.digest, as_of=AS_OF)
-    assert anew != digest
-    assert evaluate(platform, newest.digest, as_of=AS_OF) == anew
     found = {(m.name, m.slice, m.subject): m for m in evidence.measurements}
     assert found["auc", "", newest.digest].value > 0.7
     # The same weights: the units of serving are not measured offline.
@@ -252,13 +248,22 @@ def test_evidence_is_kept_once_and_compares_on_the_same_rows(platform: Connected
     }  # fmt: skip
 
 
+def decided(platform: ConnectedPlatform, release: Release, evidence: str) -> Decision:
+    """By the repository's policies."""
+    return gate.decide(ConnectedPlatform(whole(platform)), release, evidence, AS_OF)
+
+
+def whole(platform: ConnectedPlatform) -> Settings:
+    """With the repository's models, of which its policies speak."""
+    return platform.settings.model_copy(update={"projects": (*platform.settings.projects, ROOT / "projects")})
+
+
 def gated(platform: ConnectedPlatform, release: Release, evidence: str) -> set[str]:
     """Of the gates that say nothing of how good or how quick so small a model is: those that passed."""
-    whole = platform.settings.model_copy(update={"projects": (*platform.settings.projects, ROOT / "projects")})
-    decision = gate.decide(ConnectedPlatform(whole), release, evidence, AS_OF)
+    decision = decided(platform, release, evidence)
     assert evidence in decision.evidence
     ours = {"code", "security", "integration", "end_to_end"}
-    policy = load_policy(GatePolicy, "gates", whole, MODEL)
+    policy = load_policy(GatePolicy, "gates", whole(platform), MODEL)
     passed = {v.check for v in decision.verdicts if v.outcome is Outcome.SUCCESSFUL}
     told = {name for name, found in policy.gates.items() if found.counts_for in ours}
     told -= {"commit_named", "approvers", "licences_accepted", "licences_named", "export_agrees", "dependency_audit"}
@@ -269,8 +274,7 @@ def gated(platform: ConnectedPlatform, release: Release, evidence: str) -> set[s
 def test_the_gates_of_a_profile_are_shown_and_nothing_is_recorded(
     platform: ConnectedPlatform, first: Release, monkeypatch: pytest.MonkeyPatch, profile: str, ends: int
 ) -> None:
-    whole = platform.settings.model_copy(update={"projects": (*platform.settings.projects, ROOT / "projects")})
-    monkeypatch.setattr("modelyard.cli.gates.platform", lambda: ConnectedPlatform(whole))
+    monkeypatch.setattr("modelyard.cli.gates.platform", lambda: ConnectedPlatform(whole(platform)))
     newest = platform.ledger.releases.history(MODEL)[-1][0]
     shown = CliRunner().invoke(app, ["gates", MODEL, str(newest.version), "--profile", profile, "--json"])
     assert shown.exit_code == ends, shown.output
@@ -317,3 +321,14 @@ def test_reconciling_projects_the_ledger_and_then_finds_nothing(platform: Connec
     changed = registry.reconcile(platform, MODEL)
     assert "alias champion: 2 -> 1" in changed
     assert registry.reconcile(platform, MODEL) == ()
+
+
+def test_evidence_that_was_turned_down_is_measured_anew(platform: ConnectedPlatform, first: Release) -> None:
+    """Nobody can have approved it, and what was wrong may be mended."""
+    newest = platform.ledger.releases.history(MODEL)[-1][0]
+    digest = evaluate(platform, newest.digest, as_of=AS_OF, champion=first.digest)
+    refused = decided(platform, newest, digest).model_copy(update={"action": "blocked"})
+    platform.ledger.journal.decide(refused)
+    anew = evaluate(platform, newest.digest, as_of=AS_OF, champion=first.digest)
+    assert anew != digest
+    assert evaluate(platform, newest.digest, as_of=AS_OF, champion=first.digest) == anew
