@@ -36,7 +36,7 @@ Reply = Callable[[int, bytes], None]
 Keep = Callable[[Live, Part, Asked, list[float]], None]
 """Logs a part, and has it compared; is given the latency of each of its rows in milliseconds."""
 Count = Callable[[str, int, Sequence[float]], None]
-"""Is told of answers: the model, their status, the seconds that each took."""
+"""Is told of answers: the model, their status, the milliseconds that each took."""
 
 
 Waiting = tuple[Values, int, int, str, Reply, float]
@@ -269,21 +269,21 @@ class Lane:
 
     def _answer(self, turn: _Turn, part: Part, template: Template) -> None:
         asked, replies, now = turn.asked, turn.replies, time.perf_counter()
-        seconds = [now - turn.starts[place] for place in part.places]
+        took_ms = [1e3 * (now - turn.starts[place]) for place in part.places]
         if part.places:  # before the answer: where nothing may be lost it is on the disk by then
-            self._keep(self._live, part, asked, [1e3 * s for s in seconds])
+            self._keep(self._live, part, asked, took_ms)
         for place, score in zip(part.places, part.scores.tolist(), strict=True):
             reply, replies[place] = replies[place], None
             if reply is not None:
                 reply(200, template.fill(asked.keys[place], asked.ids[place], score))
-        self._count(self._model, 200, seconds)
+        self._count(self._model, 200, took_ms)
 
     def _refuse(self, turn: _Turn, places: list[int], refusal: Refusal) -> None:
         body, now = msgspec.json.encode(refusal.body()), time.perf_counter()
         for place in places:
             reply, turn.replies[place] = turn.replies[place], None
             if reply is not None:
-                self._count(self._model, refusal.status, [now - turn.starts[place]])
+                self._count(self._model, refusal.status, [1e3 * (now - turn.starts[place])])
                 if refusal.status >= 500:
                     self._usage.failed([turn.event_us[place]])
                 reply(refusal.status, body)

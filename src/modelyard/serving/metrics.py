@@ -15,6 +15,7 @@ from modelyard.serving.control import Control
 from modelyard.serving.log import PredictionLog
 
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+_BUCKETS_MS = tuple(1e3 * bound for bound in BUCKETS)
 
 
 class Histogram:
@@ -31,19 +32,19 @@ class Histogram:
         self.counts[bisect_left(BUCKETS, seconds)] += 1
         self.total += seconds
 
-    def extend(self, seconds: Sequence[float]) -> None:
-        """Several."""
-        if not seconds:
+    def extend_ms(self, values: Sequence[float]) -> None:
+        """Several, in milliseconds."""
+        if not values:
             return
         counts = self.counts
-        self.total += sum(seconds)
+        self.total += sum(values) / 1e3
         # Requests that were answered together mostly took alike: then they are counted together.
-        first, last = bisect_left(BUCKETS, min(seconds)), bisect_left(BUCKETS, max(seconds))
+        first, last = bisect_left(_BUCKETS_MS, min(values)), bisect_left(_BUCKETS_MS, max(values))
         if first == last:
-            counts[first] += len(seconds)
+            counts[first] += len(values)
             return
-        for each in seconds:
-            counts[bisect_left(BUCKETS, each)] += 1
+        for each in values:
+            counts[bisect_left(_BUCKETS_MS, each)] += 1
 
 
 class Metrics:
@@ -63,11 +64,11 @@ class Metrics:
         if kind == "predict":
             self._latency[model].add(seconds)
 
-    def answered(self, model: str, status: int, seconds: Sequence[float]) -> None:
+    def answered(self, model: str, status: int, took_ms: Sequence[float]) -> None:
         """Requests of the quick way that were answered with this status."""
-        self.in_flight -= len(seconds)
-        self._requests[model, "predict", status] += len(seconds)
-        self._latency[model].extend(seconds)
+        self.in_flight -= len(took_ms)
+        self._requests[model, "predict", status] += len(took_ms)
+        self._latency[model].extend_ms(took_ms)
 
     def text(self) -> bytes:
         """The exposition."""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 HOUR_US = 3_600_000_000
 WRITE_S = 5.0
-SAMPLED = 8
+SAMPLED = 32
 """One call in so many is timed: asking for a thread's processor time is a system call."""
 MOST_DAYS = 400
 """Days of one model that are kept in memory; of more, the one that began first is closed."""
